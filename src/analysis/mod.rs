@@ -1,0 +1,1 @@
+//! Tables to derived tables: pure functions.

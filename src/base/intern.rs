@@ -1,0 +1,100 @@
+//! Interning: each text and each row is stored once.
+
+use super::hash::hash_bytes;
+use super::ids::StringId;
+use hashbrown::HashTable;
+
+/// All texts of a session in one buffer.
+#[derive(Clone, Debug, Default)]
+pub struct StringTable {
+    text: String,
+    /// End offset of each text; it starts where its predecessor ends.
+    ends: Vec<u32>,
+    index: HashTable<u32>,
+}
+
+impl StringTable {
+    /// The id of `text`, stored on first sight. Once 4 GiB of text are stored the id of `""` is returned.
+    pub fn intern(&mut self, text: &str) -> StringId {
+        let hash = hash_bytes(text.as_bytes());
+        if let Some(&row) = self.index.find(hash, |&row| slice(&self.text, &self.ends, row) == text) {
+            return StringId(row);
+        }
+        if self.text.len() + text.len() > u32::MAX as usize {
+            return if text.is_empty() { StringId::NONE } else { self.intern("") };
+        }
+        let row = self.ends.len() as u32;
+        self.text.push_str(text);
+        self.ends.push(self.text.len() as u32);
+        let (all, ends) = (&self.text, &self.ends);
+        self.index.insert_unique(hash, row, |&row| hash_bytes(slice(all, ends, row).as_bytes()));
+        StringId(row)
+    }
+
+    /// The id of `text` if it is stored.
+    pub fn find(&self, text: &str) -> Option<StringId> {
+        self.index.find(hash_bytes(text.as_bytes()), |&row| slice(&self.text, &self.ends, row) == text).map(|&row| StringId(row))
+    }
+
+    /// The text of an id; `""` for `NONE`.
+    pub fn get(&self, id: StringId) -> &str {
+        if id.is_none() { "" } else { slice(&self.text, &self.ends, id.0) }
+    }
+
+    /// How many texts are stored.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
+fn slice<'a>(text: &'a str, ends: &[u32], row: u32) -> &'a str {
+    let row = row as usize;
+    let start = if row == 0 { 0 } else { ends.get(row - 1).copied().unwrap_or(0) as usize };
+    let end = ends.get(row).copied().unwrap_or(0) as usize;
+    text.get(start..end).unwrap_or("")
+}
+
+/// A hash index over columns: a row's key is read back from the columns, never copied.
+#[derive(Clone, Debug, Default)]
+pub struct RowIndex {
+    table: HashTable<u32>,
+}
+
+impl RowIndex {
+    /// The row whose key equals the searched one, if any. `hash` is the key's hash, `equals` compares a stored row with it.
+    pub fn find(&self, hash: u64, equals: impl Fn(u32) -> bool) -> Option<u32> {
+        self.table.find(hash, |&row| equals(row)).copied()
+    }
+
+    /// Adds a row that `find` did not find. `rehash` gives the hash of a stored row.
+    pub fn insert(&mut self, hash: u64, row: u32, rehash: impl Fn(u32) -> u64) {
+        self.table.insert_unique(hash, row, |&row| rehash(row));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_text_same_id() {
+        let mut t = StringTable::default();
+        let a = t.intern("main");
+        let b = t.intern("");
+        assert_eq!(t.intern("main"), a);
+        assert_ne!(a, b);
+        assert_eq!(t.get(a), "main");
+        assert_eq!(t.get(b), "");
+        assert_eq!(t.get(StringId::NONE), "");
+        assert_eq!(t.find("nope"), None);
+        for i in 0..1000 {
+            t.intern(&format!("f{i}"));
+        }
+        assert_eq!(t.get(t.find("f999").unwrap()), "f999");
+    }
+}

@@ -1,0 +1,9 @@
+//! What everything stands on: row ids, interning, statistics, units, and the container that crosses from worker to page.
+
+pub mod hash;
+pub mod ids;
+pub mod intern;
+pub mod quantity;
+pub mod slabs;
+pub mod stats;
+pub mod view;

@@ -1,0 +1,47 @@
+//! The engine: one session, requests in, responses out. The same in the page's worker and in the native command.
+
+pub mod protocol;
+pub mod views;
+
+use crate::base::slabs::Slabs;
+use crate::findings;
+use crate::formats::{Limits, Progress, input};
+use crate::model::Session;
+use protocol::{Failure, Request};
+use std::io::Read;
+
+/// A session and what was derived from it.
+#[derive(Default)]
+pub struct Engine {
+    /// The tables.
+    pub session: Session,
+    /// Findings of the current session.
+    pub report: findings::Report,
+    /// Thresholds that the user changed: (rule, threshold, value).
+    pub settings: Vec<(String, String, f64)>,
+    /// Derived tables, by query.
+    pub cache: views::Cache,
+}
+
+impl Engine {
+    /// Reads one more file. Call [`Engine::finish`] after the last one of a drop.
+    pub fn open(&mut self, file_name: &str, size: u64, reader: Box<dyn Read>, progress: &mut dyn FnMut(Progress) -> bool) {
+        input::open(&mut self.session, file_name, size, reader, Limits::default(), progress);
+    }
+
+    /// Links spans, accounts for what linking dropped, runs the rules.
+    pub fn finish(&mut self) {
+        self.cache = views::Cache::default();
+        let report = self.session.traces.link();
+        views::account::link_report(&mut self.session, &report);
+        self.report = findings::run(&findings::Context { session: &self.session, settings: &self.settings });
+    }
+
+    /// Answers a request of the page.
+    ///
+    /// # Errors
+    /// [`Failure`] with a sentence for people when the request names something that does not exist.
+    pub fn handle(&mut self, request: &Request) -> Result<Slabs, Failure> {
+        views::answer(self, request)
+    }
+}

@@ -1,0 +1,75 @@
+//! The answer to a load: what the frame, the findings view, the files view and the selectors need.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that is known right after a load.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Per file, as `hotspan inspect --json` prints it under `sources`.
+    pub sources: serde_json::Value,
+    /// Profiles for the selectors, in session order.
+    pub profiles: Vec<ProfileInfo>,
+    /// Traces, services and spans of the session.
+    pub traces: u64,
+    /// See `traces`.
+    pub spans: u64,
+    /// See `traces`.
+    pub services: u64,
+    /// Findings, as `hotspan analyze --format json` prints them.
+    pub findings: serde_json::Value,
+    /// Verdicts of the rules, as `hotspan analyze --format json` prints them.
+    pub rules: serde_json::Value,
+    /// Documentation of the rules: id, name, family, summary.
+    pub rule_docs: Vec<RuleDoc>,
+}
+
+/// A profile, as far as selectors need it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProfileInfo {
+    /// Source, position in the session.
+    pub source: u32,
+    /// File name of the source.
+    pub file: String,
+    /// Name in the file (event of a perf script); may be empty.
+    pub name: String,
+    /// Format id.
+    pub format: String,
+    /// Value types.
+    pub values: Vec<ValueInfo>,
+    /// The value type shown first.
+    pub default_value: u32,
+    /// Threads by position; empty if there are none.
+    pub threads: Vec<String>,
+    /// Samples.
+    pub samples: u64,
+    /// Recording length in nanoseconds; 0 if unknown.
+    pub duration_ns: f64,
+    /// Whether a flame chart (time order) can be drawn.
+    pub has_times: bool,
+}
+
+/// A value type.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ValueInfo {
+    /// Name.
+    pub name: String,
+    /// Unit.
+    pub unit: String,
+    /// Sum over all samples.
+    pub total: f64,
+}
+
+/// A rule for people.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RuleDoc {
+    /// Id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Family.
+    pub family: String,
+    /// One sentence.
+    pub summary: String,
+    /// The documentation page, Markdown.
+    pub doc: String,
+}

@@ -1,0 +1,22 @@
+//! From tables to answers. One file per view; [`answer`] is the only dispatcher.
+
+pub mod account;
+pub mod summary;
+
+use super::Engine;
+use super::protocol::{Failure, Request};
+use crate::base::slabs::Slabs;
+
+/// Derived tables that are worth keeping, by query. Emptied whenever files are added.
+#[derive(Default)]
+pub struct Cache {}
+
+/// Answers a request.
+///
+/// # Errors
+/// [`Failure`] when the request names something that does not exist.
+pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> {
+    match request {
+        Request::Summary => summary::answer(engine),
+    }
+}

@@ -1,0 +1,68 @@
+//! The summary after a load.
+
+use crate::base::slabs::Slabs;
+use crate::engine::Engine;
+use crate::engine::protocol::Failure;
+use crate::engine::protocol::summary::{ProfileInfo, RuleDoc, Summary, ValueInfo};
+use crate::findings::DETECTORS;
+use crate::report;
+
+/// Builds the summary.
+///
+/// # Errors
+/// Never in practice; serialising a number that JSON does not know would be one.
+pub fn answer(engine: &Engine) -> Result<Slabs, Failure> {
+    let session = &engine.session;
+    let profiles = session
+        .profiles
+        .iter()
+        .map(|p| ProfileInfo {
+            source: p.source.0,
+            file: session.sources.get(p.source.index()).map_or(String::new(), |s| s.file.clone()),
+            name: p.name.clone(),
+            format: p.format.to_string(),
+            values: p
+                .value_types
+                .iter()
+                .enumerate()
+                .map(|(i, v)| ValueInfo { name: v.name.clone(), unit: v.unit.clone(), total: p.total(i) as f64 })
+                .collect(),
+            default_value: p.default_value as u32,
+            threads: p.threads.iter().map(thread_name).collect(),
+            samples: p.samples.len() as u64,
+            duration_ns: p.duration_ns as f64,
+            has_times: p.has_times(),
+        })
+        .collect();
+    let rule_docs = DETECTORS
+        .iter()
+        .map(|d| d.rule())
+        .map(|r| RuleDoc { id: r.id.into(), name: r.name.into(), family: r.family.into(), summary: r.summary.into(), doc: r.doc.into() })
+        .collect();
+    let summary = Summary {
+        sources: report::inspect::sources(session),
+        profiles,
+        traces: session.traces.traces.len() as u64,
+        spans: session.traces.spans.len() as u64,
+        services: session.traces.services.len() as u64,
+        findings: serde_json::to_value(&engine.report.findings).map_err(|e| Failure::new(e.to_string()))?,
+        rules: serde_json::to_value(&engine.report.verdicts).map_err(|e| Failure::new(e.to_string()))?,
+        rule_docs,
+    };
+    serde_json::to_string(&summary).map(Slabs::json).map_err(|e| Failure::new(e.to_string()))
+}
+
+/// A thread as selectors show it: name and ids as far as they are known.
+pub fn thread_name(thread: &crate::model::profile::Thread) -> String {
+    let ids = match (thread.pid, thread.tid) {
+        (-1, -1) => String::new(),
+        (-1, tid) => tid.to_string(),
+        (pid, -1) => pid.to_string(),
+        (pid, tid) => format!("{pid}/{tid}"),
+    };
+    match (thread.name.is_empty(), ids.is_empty()) {
+        (true, _) => ids,
+        (false, true) => thread.name.clone(),
+        (false, false) => format!("{} {ids}", thread.name),
+    }
+}

@@ -1,0 +1,240 @@
+//! What a finding is made of. The JSON form is the public contract of `hotspan analyze --format json`.
+
+use crate::base::hash::{hash_bytes, hash_u64};
+use crate::base::stats::Share;
+use crate::base::view::ViewRef;
+use serde::Serialize;
+
+/// A rule's documentation: one per detector, `const` beside it.
+#[derive(Debug)]
+pub struct Rule {
+    /// Stable id: `chatty-n-plus-one`.
+    pub id: &'static str,
+    /// Name for people.
+    pub name: &'static str,
+    /// Family for grouping: `hot loops`, `allocation`, `chatty calls`.
+    pub family: &'static str,
+    /// What it looks for, one sentence in general terms.
+    pub summary: &'static str,
+    /// General remedies.
+    pub remedies: &'static [&'static str],
+    /// Thresholds with defaults, adjustable by name.
+    pub thresholds: &'static [Threshold],
+    /// The documentation page (Markdown): what, why, how to fix, thresholds with sources, known false positives.
+    pub doc: &'static str,
+}
+
+/// A named threshold.
+#[derive(Debug)]
+pub struct Threshold {
+    /// Name in `--set RULE.NAME=VALUE`.
+    pub name: &'static str,
+    /// Default.
+    pub default: f64,
+    /// Unit and meaning, with the source of the default.
+    pub doc: &'static str,
+}
+
+/// How bad. JSON: `info`, `warning`, `critical`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Score 25 and above.
+    Info,
+    /// Score 75 and above.
+    Warning,
+    /// Score 90 and above.
+    Critical,
+}
+
+impl Severity {
+    /// Severity of a score; `None` below 25.
+    pub fn of_score(score: f64) -> Option<Severity> {
+        match score {
+            s if s >= 90.0 => Some(Severity::Critical),
+            s if s >= 75.0 => Some(Severity::Warning),
+            s if s >= 25.0 => Some(Severity::Info),
+            _ => None,
+        }
+    }
+    /// The word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
+/// How sure. JSON: lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// Indirect evidence.
+    Possible,
+    /// Strong evidence.
+    Likely,
+    /// Direct evidence.
+    Confirmed,
+}
+
+impl Confidence {
+    /// The word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Confidence::Possible => "possible",
+            Confidence::Likely => "likely",
+            Confidence::Confirmed => "confirmed",
+        }
+    }
+}
+
+/// What a finding is about.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Subject {
+    /// `function`, `call-path`, `operation`, `edge`, `span-group`, `recording`.
+    pub kind: &'static str,
+    /// Function, operation or call signature.
+    pub name: String,
+    /// Service or module; empty if none.
+    pub service: String,
+    /// Call path from the root; empty if none.
+    pub path: Vec<String>,
+    /// Source file; empty if unknown.
+    pub file: String,
+    /// Source line; 0 if unknown.
+    pub line: u32,
+}
+
+/// A share with its interval, as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ShareOf {
+    /// Observed share, 0 to 1.
+    pub p: f64,
+    /// Lower bound of the 95 % interval.
+    pub low: f64,
+    /// Upper bound.
+    pub high: f64,
+    /// Observations.
+    pub n: u64,
+    /// Of what: value type or `request`.
+    pub of: String,
+}
+
+impl ShareOf {
+    /// From a computed interval.
+    pub fn new(share: Share, of: &str) -> ShareOf {
+        ShareOf { p: share.p, low: share.low, high: share.high, n: share.n, of: of.to_string() }
+    }
+}
+
+/// Absolute impact and what a fix would recover.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Impact {
+    /// Cost in `unit`.
+    pub amount: i64,
+    /// `nanoseconds`, `bytes`, `samples`.
+    pub unit: String,
+    /// Pessimistic saving, same unit.
+    pub recoverable_low: i64,
+    /// Optimistic saving, same unit.
+    pub recoverable_high: i64,
+    /// The model behind the range, in words.
+    pub model: String,
+}
+
+/// One piece of evidence with the view that shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// What it shows, with numbers.
+    pub text: String,
+    /// The place, as a hash.
+    #[serde(serialize_with = "as_hash")]
+    pub view: ViewRef,
+}
+
+fn as_hash<S: serde::Serializer>(view: &ViewRef, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&view.to_hash())
+}
+
+/// Where else it occurs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Occurrences {
+    /// Repetitions (calls, samples).
+    pub count: u64,
+    /// Traces affected; 0 for profiles.
+    pub traces: u64,
+    /// Traces looked at.
+    pub of_traces: u64,
+    /// `traceid/spanid`, the worst first.
+    pub exemplars: Vec<String>,
+}
+
+/// A finding.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// `f-1`, by rank; set by [`super::run`].
+    pub id: String,
+    /// Rule id.
+    pub rule: &'static str,
+    /// Stable across runs: rule and names, hex.
+    pub fingerprint: String,
+    /// How bad.
+    pub severity: Severity,
+    /// 0 to 100.
+    pub score: u32,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Evidence tier: `T0` … `T5` for loops; empty where tiers do not apply.
+    pub tier: String,
+    /// The claim in a few words.
+    pub title: String,
+    /// The claim in one sentence with its numbers.
+    pub message: String,
+    /// What it is about.
+    pub subject: Subject,
+    /// Share of the whole, if it has one.
+    pub share: Option<ShareOf>,
+    /// Cost and saving.
+    pub impact: Impact,
+    /// Proof.
+    pub evidence: Vec<Evidence>,
+    /// Where else.
+    pub occurrences: Occurrences,
+    /// What could make it wrong.
+    pub caveats: Vec<String>,
+    /// What to do, for this case.
+    pub remedies: Vec<String>,
+}
+
+/// A stable fingerprint from a rule and names.
+pub fn fingerprint(rule: &str, names: &[&str]) -> String {
+    let h = names.iter().fold(hash_bytes(rule.as_bytes()), |h, name| hash_u64(h, hash_bytes(name.as_bytes())));
+    format!("{h:016x}")
+}
+
+/// Whether a rule fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuleStatus {
+    /// It found something.
+    Fired,
+    /// It looked and found nothing.
+    Clear,
+    /// The data cannot answer.
+    NotChecked,
+}
+
+/// A rule's answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RuleVerdict {
+    /// Rule id.
+    pub rule: String,
+    /// Fired, clear, not checked.
+    pub status: RuleStatus,
+    /// Over how much usable data.
+    pub over: String,
+    /// Why not checked.
+    pub reason: String,
+}

@@ -1,0 +1,107 @@
+//! Findings: rules, evidence, ranking. A rule is one file and one line in [`DETECTORS`].
+
+pub mod finding;
+
+use crate::base::ids::ProfileId;
+use crate::model::Session;
+use finding::{Confidence, Finding, Rule, RuleStatus, RuleVerdict, Severity};
+
+/// Every rule.
+pub const DETECTORS: &[&dyn Detector] = &[];
+
+/// What a rule looks at.
+pub struct Context<'a> {
+    /// The tables.
+    pub session: &'a Session,
+    /// Thresholds that the user changed: (rule, threshold, value).
+    pub settings: &'a [(String, String, f64)],
+}
+
+impl Context<'_> {
+    /// A threshold's value: the user's, or the rule's default; 0 for an unknown name.
+    pub fn threshold(&self, rule: &Rule, name: &str) -> f64 {
+        let set = self.settings.iter().rev().find(|(r, t, _)| r == rule.id && t == name).map(|(_, _, value)| *value);
+        set.or_else(|| rule.thresholds.iter().find(|t| t.name == name).map(|t| t.default)).unwrap_or(0.0)
+    }
+
+    /// The profiles with their positions.
+    pub fn profiles(&self) -> impl Iterator<Item = (ProfileId, &crate::model::profile::Profile)> {
+        self.session.profiles.iter().enumerate().map(|(i, p)| (ProfileId::from_index(i), p))
+    }
+}
+
+/// What a rule found, or why it could not look.
+pub enum Outcome {
+    /// It looked. `over` says over how much usable data: `1041 spans`.
+    Checked {
+        /// What it found; empty means clear.
+        findings: Vec<Finding>,
+        /// Over how much usable data.
+        over: String,
+    },
+    /// The data cannot answer; the sentence says what is missing.
+    NotChecked(String),
+}
+
+/// A rule's implementation.
+pub trait Detector: Sync {
+    /// Its documentation.
+    fn rule(&self) -> &'static Rule;
+    /// Looks at the session. Deterministic; order of findings by falling score, then fingerprint.
+    fn detect(&self, cx: &Context<'_>) -> Outcome;
+}
+
+/// All findings, ranked, and the verdict of every rule.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// By severity, score, then fingerprint; `id` is `f-1`, `f-2`, …
+    pub findings: Vec<Finding>,
+    /// One per rule, in registry order.
+    pub verdicts: Vec<RuleVerdict>,
+}
+
+/// Runs every rule.
+pub fn run(cx: &Context<'_>) -> Report {
+    let mut report = Report::default();
+    for detector in DETECTORS {
+        let rule = detector.rule();
+        let verdict = match detector.detect(cx) {
+            Outcome::NotChecked(reason) => {
+                RuleVerdict { rule: rule.id.to_string(), status: RuleStatus::NotChecked, over: String::new(), reason }
+            }
+            Outcome::Checked { findings, over } => {
+                let status = if findings.is_empty() { RuleStatus::Clear } else { RuleStatus::Fired };
+                report.findings.extend(findings);
+                RuleVerdict { rule: rule.id.to_string(), status, over, reason: String::new() }
+            }
+        };
+        report.verdicts.push(verdict);
+    }
+    report.findings.sort_by(|a, b| {
+        let key = |f: &Finding| (std::cmp::Reverse(f.severity), std::cmp::Reverse(f.score));
+        key(a)
+            .cmp(&key(b))
+            .then(rank(b).total_cmp(&rank(a)))
+            .then_with(|| a.fingerprint.cmp(&b.fingerprint))
+            .then_with(|| a.title.cmp(&b.title))
+    });
+    for (i, finding) in report.findings.iter_mut().enumerate() {
+        finding.id = format!("f-{}", i + 1);
+    }
+    report
+}
+
+/// Impact times confidence, among findings of one severity and score.
+fn rank(finding: &Finding) -> f64 {
+    let sure = match finding.confidence {
+        Confidence::Confirmed => 1.0,
+        Confidence::Likely => 0.8,
+        Confidence::Possible => 0.5,
+    };
+    finding.share.as_ref().map_or(0.0, |s| s.low) * sure
+}
+
+/// The worst severity of a list.
+pub fn worst(findings: &[Finding]) -> Option<Severity> {
+    findings.iter().map(|f| f.severity).max()
+}

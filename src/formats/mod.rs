@@ -1,0 +1,220 @@
+//! Formats: bytes to tables. A format is one file and one line in [`FORMATS`].
+
+pub mod input;
+
+use crate::base::ids::SourceId;
+use crate::model::Session;
+use crate::model::diagnostics::{At, DiagnosticCode, excerpt};
+use crate::model::ledger::{Choice, Ledger};
+use std::io::BufRead;
+
+/// Every format, in order of preference where two are equally sure.
+pub const FORMATS: &[&dyn Format] = &[];
+
+/// A file format.
+pub trait Format: Sync {
+    /// Stable id, used in links, exports and fixture folders: `chrome-trace`.
+    fn id(&self) -> &'static str;
+    /// Name for people: `Chrome Trace Event JSON`.
+    fn name(&self) -> &'static str;
+    /// Usual file name endings, without dot. For display only: recognition is by content.
+    fn extensions(&self) -> &'static [&'static str];
+    /// One sentence: which producers write it and how to make such a file.
+    fn hint(&self) -> &'static str;
+    /// How sure it is that the file is its own, from the first bytes.
+    fn sniff(&self, prefix: &Prefix<'_>) -> Sniff;
+    /// Reads the file into the session's tables. Damaged records are reported and skipped; an error means that nothing
+    /// or nothing more can be read (what was read so far stays).
+    ///
+    /// # Errors
+    /// [`ImportError`]; `Stopped` when the progress callback asked to stop.
+    fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError>;
+}
+
+/// The first bytes of a file after unwrapping.
+#[derive(Clone, Copy, Debug)]
+pub struct Prefix<'a> {
+    /// At most [`PREFIX_BYTES`] bytes, or [`LONG_PREFIX_BYTES`] on the second attempt. Byte order marks are removed and
+    /// UTF-16 is already UTF-8.
+    pub bytes: &'a [u8],
+    /// Whether this is the whole file.
+    pub complete: bool,
+}
+
+impl<'a> Prefix<'a> {
+    /// The prefix as text, up to the first byte that is not UTF-8 (a cut character at the end is normal).
+    pub fn text(&self) -> &'a str {
+        match std::str::from_utf8(self.bytes) {
+            Ok(text) => text,
+            Err(e) => std::str::from_utf8(&self.bytes[..e.valid_up_to()]).unwrap_or(""),
+        }
+    }
+}
+
+/// How many bytes are sniffed at first.
+pub const PREFIX_BYTES: usize = 64 * 1024;
+/// How many are sniffed when nobody recognised the short prefix (large metadata before the telling key).
+pub const LONG_PREFIX_BYTES: usize = 4 * 1024 * 1024;
+
+/// How sure a format is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sniff {
+    /// Not this format.
+    No,
+    /// Could be.
+    Possible,
+    /// Very likely.
+    Likely,
+    /// Nothing else looks like this.
+    Certain,
+}
+
+/// Bounds that keep a hostile or broken file from exhausting the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes after unwrapping.
+    pub max_bytes: u64,
+    /// Rows (samples, events, spans) of one file.
+    pub max_rows: u64,
+    /// Nesting of JSON.
+    pub max_json_depth: u32,
+    /// Unwrapped bytes per wrapped byte, checked beyond 64 MiB.
+    pub max_inflate_ratio: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { max_bytes: 64 << 30, max_rows: 1 << 30, max_json_depth: 512, max_inflate_ratio: 1100 }
+    }
+}
+
+/// Why a file could not be read (further).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportError {
+    /// No format knows it.
+    Unrecognized {
+        /// What it starts with.
+        start: String,
+    },
+    /// There is nothing in it.
+    Empty,
+    /// It is of this format but broken beyond use.
+    Malformed {
+        /// Format name.
+        format: &'static str,
+        /// What is wrong, where.
+        reason: String,
+    },
+    /// It is known but not read here; the sentence says what to do instead.
+    Unsupported(String),
+    /// A limit was met.
+    TooLarge(String),
+    /// The user stopped it.
+    Stopped,
+    /// The bytes could not be had.
+    Io(String),
+}
+
+impl std::fmt::Display for ImportError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ImportError::Unrecognized { start } => {
+                let names: Vec<&str> = FORMATS.iter().map(|f| f.name()).collect();
+                write!(f, "no format recognises it; it starts with {start}. Accepted: {} (gzip or not).", names.join(", "))
+            }
+            ImportError::Empty => f.write_str("it is empty: there is nothing in it to show. Record or export it again."),
+            ImportError::Malformed { format, reason } => write!(f, "it looks like {format} but cannot be read: {reason}"),
+            ImportError::Unsupported(sentence) | ImportError::TooLarge(sentence) => f.write_str(sentence),
+            ImportError::Stopped => f.write_str("reading was stopped."),
+            ImportError::Io(reason) => write!(f, "its bytes could not be read: {reason}"),
+        }
+    }
+}
+
+impl From<std::io::Error> for ImportError {
+    fn from(e: std::io::Error) -> ImportError {
+        ImportError::Io(e.to_string())
+    }
+}
+
+/// How far reading is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Progress {
+    /// Bytes of the file as given (wrapped) that were consumed.
+    pub bytes: u64,
+    /// Rows read.
+    pub rows: u64,
+}
+
+/// What a format reads into.
+pub struct Import<'a> {
+    /// The tables.
+    pub session: &'a mut Session,
+    /// The file's row, to be stored in profiles and spans.
+    pub source: SourceId,
+    /// File name, for messages only: it must not change the result.
+    pub file_name: &'a str,
+    /// The file's account.
+    pub ledger: Ledger,
+    /// Bounds.
+    pub limits: Limits,
+    /// Called with the progress; `false` stops.
+    pub progress: &'a mut dyn FnMut(Progress) -> bool,
+    /// Bytes consumed of the wrapped file.
+    pub consumed: std::rc::Rc<std::cell::Cell<u64>>,
+    /// Counts of a timeline, if the format has one.
+    pub timeline: Option<crate::model::TimelineCounts>,
+    /// Set by formats that hold spans.
+    pub has_spans: bool,
+}
+
+impl Import<'_> {
+    /// Counts a diagnostic.
+    pub fn report(&mut self, code: DiagnosticCode, at: At, text: &str) {
+        self.ledger.diagnostics.report(code, at, text);
+    }
+
+    /// Notes a guess and its alternatives.
+    pub fn choose(&mut self, what: &str, chosen: &str, others: &[&str], why: &str) {
+        let choice =
+            Choice { what: what.into(), chosen: chosen.into(), others: others.iter().map(|s| (*s).to_string()).collect(), why: why.into() };
+        if !self.ledger.choices.contains(&choice) {
+            self.ledger.choices.push(choice);
+        }
+    }
+
+    /// To be called every few thousand rows: reports progress and checks limits.
+    ///
+    /// # Errors
+    /// `Stopped` when the user cancelled, `TooLarge` beyond the row limit.
+    pub fn tick(&mut self, rows: u64) -> Result<(), ImportError> {
+        if rows > self.limits.max_rows {
+            return Err(ImportError::TooLarge(format!("it holds more than {} rows, which is the limit.", self.limits.max_rows)));
+        }
+        if (self.progress)(Progress { bytes: self.consumed.get(), rows }) { Ok(()) } else { Err(ImportError::Stopped) }
+    }
+}
+
+/// The format of a file: the surest, the first of equals.
+pub fn detect(prefix: &Prefix<'_>) -> Option<&'static dyn Format> {
+    let mut best: Option<(&'static dyn Format, Sniff)> = None;
+    for format in FORMATS {
+        let sniff = format.sniff(prefix);
+        if sniff > Sniff::No && best.is_none_or(|(_, sure)| sniff > sure) {
+            best = Some((*format, sniff));
+        }
+    }
+    best.map(|(format, _)| format)
+}
+
+/// The start of a file for an error message: quoted text, or bytes in hex.
+pub fn describe_start(bytes: &[u8]) -> String {
+    let head = &bytes[..bytes.len().min(48)];
+    let text = Prefix { bytes: head, complete: false }.text();
+    if text.len() + 3 >= head.len() && !text.is_empty() && !text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
+        format!("\u{201c}{}\u{201d}", excerpt(text.trim()))
+    } else {
+        let hex: Vec<String> = head.iter().take(16).map(|b| format!("{b:02x}")).collect();
+        format!("the bytes {}", hex.join(" "))
+    }
+}

@@ -1,0 +1,69 @@
+//! The import ledger: what went in, what was kept, what was dropped and why, and which guesses were made.
+
+use super::diagnostics::Diagnostics;
+
+/// The account of one file. Invariants (property-tested): kept + dropped = in, for records and for each weight.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    /// Records (samples, events, spans, lines) that the file holds, as far as they could be told apart.
+    pub records_in: u64,
+    /// Records that are in the tables.
+    pub records_kept: u64,
+    /// One line per weight (value type).
+    pub weights: Vec<WeightLine>,
+    /// What was skipped or repaired, with places.
+    pub diagnostics: Diagnostics,
+    /// Guesses with their alternatives.
+    pub choices: Vec<Choice>,
+}
+
+/// The account of one weight.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct WeightLine {
+    /// Value type name: `cpu`.
+    pub value: String,
+    /// Unit of the numbers.
+    pub unit: String,
+    /// Sum in the file.
+    #[serde(rename = "in")]
+    pub weight_in: i64,
+    /// Sum in the tables.
+    pub kept: i64,
+    /// Sum of what was dropped.
+    pub dropped: i64,
+}
+
+/// A guess that the reader had to make.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Choice {
+    /// What was chosen: `weight`.
+    pub what: String,
+    /// The choice: `period`.
+    pub chosen: String,
+    /// What else would be possible.
+    pub others: Vec<String>,
+    /// The reason, one sentence.
+    pub why: String,
+}
+
+impl Ledger {
+    /// Records that are not in the tables.
+    pub fn records_dropped(&self) -> u64 {
+        self.records_in.saturating_sub(self.records_kept)
+    }
+
+    /// Adds to the line of a weight, opening it on first use. `kept` tells which side the weight goes to.
+    pub fn weigh(&mut self, value: &str, unit: &str, weight: i64, kept: bool) {
+        let at = match self.weights.iter().position(|line| line.value == value && line.unit == unit) {
+            Some(at) => at,
+            None => {
+                self.weights.push(WeightLine { value: value.to_string(), unit: unit.to_string(), ..WeightLine::default() });
+                self.weights.len() - 1
+            }
+        };
+        let line = &mut self.weights[at];
+        line.weight_in = line.weight_in.saturating_add(weight);
+        let side = if kept { &mut line.kept } else { &mut line.dropped };
+        *side = side.saturating_add(weight);
+    }
+}

@@ -1,0 +1,73 @@
+//! The tables. One [`Session`] holds everything that was opened; symbols and texts are shared by all profiles and traces,
+//! so that a comparison is a join on ids.
+
+pub mod diagnostics;
+pub mod ledger;
+pub mod profile;
+pub mod symbols;
+pub mod trace;
+pub mod trace_link;
+
+use crate::base::intern::StringTable;
+use ledger::Ledger;
+use profile::Profile;
+use symbols::Symbols;
+use trace::TraceSet;
+
+/// Everything that was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// All texts.
+    pub strings: StringTable,
+    /// Functions, frames and stacks of all profiles.
+    pub symbols: Symbols,
+    /// Profiles in order of opening; a file may hold several.
+    pub profiles: Vec<Profile>,
+    /// All spans of all files: one trace may be spread over files.
+    pub traces: TraceSet,
+    /// The files, in order of opening.
+    pub sources: Vec<Source>,
+}
+
+/// One opened file and what became of it.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// File name as given.
+    pub file: String,
+    /// Id of the format that read it; empty when none did.
+    pub format: String,
+    /// Wrappings taken off, outermost first: `gzip`.
+    pub container: Vec<String>,
+    /// Size as given, in bytes.
+    pub bytes: u64,
+    /// Size after unwrapping, in bytes.
+    pub raw_bytes: u64,
+    /// Why it could not be read; `None` when it was.
+    pub error: Option<String>,
+    /// What was read, kept, dropped and guessed.
+    pub ledger: Ledger,
+    /// Counts of a timeline (Chrome trace events); `None` for other formats.
+    pub timeline: Option<TimelineCounts>,
+    /// Whether the file held spans.
+    pub has_spans: bool,
+}
+
+/// What a Chrome trace holds, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TimelineCounts {
+    /// Complete slices (`X`, matched `B`/`E`).
+    pub slices: u64,
+    /// Instant events.
+    pub instants: u64,
+    /// Counter events.
+    pub counters: u64,
+    /// Flow events.
+    pub flows: u64,
+    /// Asynchronous slices.
+    #[serde(rename = "async")]
+    pub asyncs: u64,
+    /// Distinct process ids.
+    pub processes: u64,
+    /// Distinct (process id, thread id) pairs.
+    pub threads: u64,
+}

@@ -1,0 +1,209 @@
+//! A profile: samples, each a stack with one value per value type.
+
+use crate::base::ids::ProfileId;
+use crate::base::ids::{LabelSetId, SourceId, StackId, StringId, ThreadId};
+
+/// What a value type measures; drives defaults, statistics and rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ValueKind {
+    /// A count of samples.
+    Samples,
+    /// Time on a CPU.
+    CpuTime,
+    /// Elapsed time.
+    WallTime,
+    /// Hardware or software events (cycles, page faults), by their period.
+    Events,
+    /// Bytes allocated since start or in the window.
+    AllocBytes,
+    /// Objects allocated.
+    AllocObjects,
+    /// Bytes live.
+    InUseBytes,
+    /// Objects live.
+    InUseObjects,
+    /// Time blocked or waiting for locks.
+    BlockTime,
+    /// Count of blocking events.
+    BlockCount,
+    /// Anything else.
+    Other,
+}
+
+/// One column of values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueType {
+    /// As the format names it: `cpu`, `alloc_space`, `period`.
+    pub name: String,
+    /// As the format names it: `nanoseconds`, `bytes`, `count`.
+    pub unit: String,
+    /// What it measures.
+    pub kind: ValueKind,
+}
+
+/// A thread of a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// Thread or command name; may be empty.
+    pub name: String,
+    /// Process id; -1 if unknown.
+    pub pid: i64,
+    /// Thread id; -1 if unknown.
+    pub tid: i64,
+    /// Process name if known apart from the thread's.
+    pub process: String,
+}
+
+/// Samples in file order. A column that the format lacks is empty, never filled with invented data.
+#[derive(Clone, Debug, Default)]
+pub struct SampleTable {
+    /// Stack; `NONE` for a sample without frames.
+    pub stack: Vec<StackId>,
+    /// Thread; empty if the format has none.
+    pub thread: Vec<ThreadId>,
+    /// Time in nanoseconds on the profile's clock; empty if the format has none.
+    pub time_ns: Vec<i64>,
+    /// One column per value type, each as long as `stack`.
+    pub values: Vec<Vec<i64>>,
+    /// Labels; empty if no sample has any.
+    pub labels: Vec<LabelSetId>,
+}
+
+impl SampleTable {
+    /// How many samples.
+    pub fn len(&self) -> usize {
+        self.stack.len()
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.stack.is_empty()
+    }
+}
+
+/// Slices with exact begin and end (Chrome trace events), in order of thread, then start, parents before children.
+/// `samples` of such a profile hold the same slices: the stack, and the self time as value.
+#[derive(Clone, Debug, Default)]
+pub struct SliceTable {
+    /// The slice's path: its own frame on top of its enclosing slices.
+    pub stack: Vec<StackId>,
+    /// Track.
+    pub thread: Vec<ThreadId>,
+    /// Begin in nanoseconds on the profile's clock.
+    pub start_ns: Vec<i64>,
+    /// Length in nanoseconds.
+    pub duration_ns: Vec<i64>,
+    /// Row on its track: 0 for outermost slices.
+    pub depth: Vec<u32>,
+}
+
+/// A label: key with text or number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Key.
+    pub key: StringId,
+    /// Text, `NONE` for a number.
+    pub text: StringId,
+    /// Number (0 for a text).
+    pub number: i64,
+    /// Unit of the number or `NONE`.
+    pub unit: StringId,
+}
+
+/// Distinct sets of labels: `labels[start[i]..start[i + 1]]`.
+#[derive(Clone, Debug, Default)]
+pub struct LabelTable {
+    /// Start of each set in `labels`, with one closing entry; empty if there are no sets.
+    pub start: Vec<u32>,
+    /// All labels.
+    pub labels: Vec<Label>,
+}
+
+impl LabelTable {
+    /// Labels of a set.
+    pub fn set(&self, id: LabelSetId) -> &[Label] {
+        let Some(id) = id.get() else { return &[] };
+        match (self.start.get(id.index()), self.start.get(id.index() + 1)) {
+            (Some(&a), Some(&b)) => &self.labels[a as usize..b as usize],
+            _ => &[],
+        }
+    }
+}
+
+/// A profile.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Name in the file: the event for `perf script`; may be empty.
+    pub name: String,
+    /// The file it came from.
+    pub source: SourceId,
+    /// Format id.
+    pub format: &'static str,
+    /// Columns of values.
+    pub value_types: Vec<ValueType>,
+    /// Which column is shown first.
+    pub default_value: usize,
+    /// Sampling period in `period_unit`; 0 if unknown.
+    pub period: i64,
+    /// Unit of the period.
+    pub period_unit: String,
+    /// Length of the recording in nanoseconds; 0 if unknown.
+    pub duration_ns: i64,
+    /// Begin of the recording in nanoseconds since 1970 where the format says so; 0 if unknown.
+    pub start_ns: i64,
+    /// Threads; empty if the format has none.
+    pub threads: Vec<Thread>,
+    /// Samples.
+    pub samples: SampleTable,
+    /// Exact slices for formats that have them.
+    pub slices: Option<SliceTable>,
+    /// Label sets of the samples.
+    pub labels: LabelTable,
+}
+
+impl Profile {
+    /// An empty profile.
+    pub fn new(source: SourceId, format: &'static str, value_types: Vec<ValueType>) -> Profile {
+        let values = value_types.iter().map(|_| Vec::new()).collect();
+        Profile {
+            name: String::new(),
+            source,
+            format,
+            value_types,
+            default_value: 0,
+            period: 0,
+            period_unit: String::new(),
+            duration_ns: 0,
+            start_ns: 0,
+            threads: Vec::new(),
+            samples: SampleTable { values, ..SampleTable::default() },
+            slices: None,
+            labels: LabelTable::default(),
+        }
+    }
+
+    /// Sum of a value column, saturating.
+    pub fn total(&self, value: usize) -> i64 {
+        self.samples.values.get(value).map_or(0, |column| column.iter().fold(0_i64, |sum, v| sum.saturating_add(*v)))
+    }
+
+    /// The column with this name.
+    pub fn value_index(&self, name: &str) -> Option<usize> {
+        self.value_types.iter().position(|v| v.name == name)
+    }
+
+    /// The first column of this kind.
+    pub fn value_of_kind(&self, kind: ValueKind) -> Option<usize> {
+        self.value_types.iter().position(|v| v.kind == kind)
+    }
+
+    /// Whether the samples carry times, so that a flame chart can be drawn.
+    pub fn has_times(&self) -> bool {
+        self.slices.is_some() || !self.samples.time_ns.is_empty()
+    }
+}
+
+/// Names a profile of a session for requests and links.
+pub fn profile_id(index: usize) -> ProfileId {
+    ProfileId::from_index(index)
+}

@@ -1,0 +1,1 @@
+//! View columns to display lists: pure, without a canvas.

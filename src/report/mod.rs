@@ -1,0 +1,3 @@
+//! Reports: bytes for people and machines. An exporter is one file.
+
+pub mod inspect;
