@@ -1,3 +1,7 @@
 //! Reports: bytes for people and machines. An exporter is one file.
 
+pub mod analyze;
+pub mod folded;
 pub mod inspect;
+pub mod markdown;
+pub mod svg;

@@ -12,6 +12,40 @@ use serde::{Deserialize, Serialize};
 pub enum Request {
     /// Everything the frame and the findings view need: [`summary::Summary`] as head.
     Summary,
+    /// Bytes to be downloaded: head is an [`ExportHead`], the only slab is the text.
+    Export {
+        /// What to write.
+        what: ExportKind,
+        /// Which samples, for exports of stacks.
+        query: SampleQuery,
+        /// One finding by id, for [`ExportKind::Markdown`]; all without it.
+        finding: Option<String>,
+    },
+}
+
+/// What can be taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExportKind {
+    /// Findings as `hotspan analyze --format json`.
+    Json,
+    /// Findings as Markdown.
+    Markdown,
+    /// Flame graph drawn by inferno.
+    Svg,
+    /// Folded stacks.
+    Folded,
+}
+
+/// Head of the answer to [`Request::Export`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportHead {
+    /// Suggested file name.
+    pub name: String,
+    /// MIME type.
+    pub mime: String,
+    /// What the form cannot express, one sentence; empty if nothing was lost.
+    pub note: String,
 }
 
 /// Which samples: the part that every profile query shares.

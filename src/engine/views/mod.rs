@@ -1,6 +1,7 @@
 //! From tables to answers. One file per view; [`answer`] is the only dispatcher.
 
 pub mod account;
+pub mod export;
 pub mod summary;
 
 use super::Engine;
@@ -18,5 +19,6 @@ pub struct Cache {}
 pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> {
     match request {
         Request::Summary => summary::answer(engine),
+        Request::Export { what, query, finding } => export::answer(engine, *what, query, finding.as_deref()),
     }
 }

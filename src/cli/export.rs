@@ -1,0 +1,56 @@
+//! `hotspan export`: folded stacks or a flame graph as SVG.
+
+use super::{Stop, load, pick, write_out};
+use crate::report;
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Profiles
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// What to write
+    #[arg(long, value_enum)]
+    to: To,
+    /// Value type; without it the one that is shown first
+    #[arg(long, value_name = "NAME")]
+    value: Option<String>,
+    /// Write to a file instead of standard output
+    #[arg(short, value_name = "OUT")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum To {
+    Folded,
+    Svg,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Stop> {
+    let (engine, all_read) = load::load(&args.files, Vec::new());
+    let session = &engine.session;
+    if session.profiles.is_empty() {
+        load::status(all_read)?;
+        return Err(Stop::Usage("these files hold no profile, so there are no stacks to export".to_string()));
+    }
+    // One file may hold several profiles (events of a perf script), and a value name picks those that have it.
+    // Weights of different events must not be summed, so the first match is exported and the others are named.
+    let (profile, value) = pick::pick(session, args.value.as_deref())?;
+    let others: Vec<String> = (0..session.profiles.len()).filter(|&p| p != profile).map(|p| pick::profile_name(session, p)).collect();
+    if !others.is_empty() {
+        eprintln!("hotspan: exported {}; not exported: {}", pick::profile_name(session, profile), others.join(", "));
+    }
+    let text = match args.to {
+        To::Folded => {
+            let folded = report::folded::folded(session, profile, value, None);
+            if folded.without_stack != 0 {
+                eprintln!("hotspan: samples without frames, of weight {}, cannot be expressed as folded stacks", folded.without_stack);
+            }
+            folded.text
+        }
+        To::Svg => report::svg::flame_graph(session, profile, value, None).map_err(Stop::Usage)?,
+    };
+    write_out(args.out.as_ref(), &text)?;
+    load::status(all_read)
+}

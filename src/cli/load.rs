@@ -1,0 +1,94 @@
+//! Files from the shell into an engine, with progress on a terminal.
+
+use super::Stop;
+use crate::base::quantity::format_bytes;
+use crate::engine::Engine;
+use crate::formats::Progress;
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Reads the files in order, says on standard error which could not be read, and runs the rules.
+/// The flag tells whether every file was read.
+pub fn load(files: &[PathBuf], settings: Vec<(String, String, f64)>) -> (Engine, bool) {
+    let mut engine = Engine { settings, ..Engine::default() };
+    for path in files {
+        open(&mut engine, path);
+    }
+    engine.finish();
+    let mut all_read = true;
+    for source in engine.session.sources.iter().filter(|s| s.error.is_some()) {
+        all_read = false;
+        eprintln!("hotspan: {}: {}", source.file, source.error.as_deref().unwrap_or_default());
+    }
+    (engine, all_read)
+}
+
+/// `Ok` when every file was read, else the status for it.
+pub fn status(all_read: bool) -> Result<(), Stop> {
+    if all_read { Ok(()) } else { Err(Stop::Unreadable) }
+}
+
+fn open(engine: &mut Engine, path: &Path) {
+    let name = display_name(path);
+    let opened: std::io::Result<(u64, Box<dyn Read>)> = if path.as_os_str() == "-" {
+        Ok((0, Box::new(std::io::stdin())))
+    } else {
+        std::fs::File::open(path).and_then(|file| {
+            let meta = file.metadata()?;
+            if meta.is_dir() {
+                return Err(std::io::Error::other("it is a folder; name the files in it"));
+            }
+            Ok((meta.len(), Box::new(file) as Box<dyn Read>))
+        })
+    };
+    match opened {
+        Ok((size, reader)) => {
+            let mut meter = Meter::new(&name, size);
+            engine.open(&name, size, reader, &mut |progress| meter.show(progress));
+            meter.clear();
+        }
+        Err(e) => engine.session.sources.push(crate::model::Source { file: name, error: Some(e.to_string()), ..Default::default() }),
+    }
+}
+
+/// The last part of a path: what the page would show for the same file.
+fn display_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// One line on standard error, only when that is a terminal.
+struct Meter<'a> {
+    name: &'a str,
+    size: u64,
+    begin: Instant,
+    last: Option<Instant>,
+    live: bool,
+}
+
+impl Meter<'_> {
+    fn new(name: &str, size: u64) -> Meter<'_> {
+        Meter { name, size, begin: Instant::now(), last: None, live: std::io::stderr().is_terminal() }
+    }
+
+    fn show(&mut self, progress: Progress) -> bool {
+        if !self.live
+            || self.begin.elapsed() < Duration::from_millis(300)
+            || self.last.is_some_and(|l| l.elapsed() < Duration::from_millis(100))
+        {
+            return true;
+        }
+        self.last = Some(Instant::now());
+        let rate = progress.bytes as f64 / self.begin.elapsed().as_secs_f64().max(1e-9);
+        let of = if self.size > 0 { format!(" of {}", format_bytes(self.size as f64)) } else { String::new() };
+        eprint!("\r\x1b[K{}: {}{of}, {} rows, {}/s", self.name, format_bytes(progress.bytes as f64), progress.rows, format_bytes(rate));
+        let _ = std::io::stderr().flush();
+        true
+    }
+
+    fn clear(&self) {
+        if self.last.is_some() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

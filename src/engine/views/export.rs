@@ -1,0 +1,64 @@
+//! Exports: what the page offers for download.
+
+use crate::base::ids::ThreadId;
+use crate::base::slabs::{Slab, Slabs};
+use crate::engine::Engine;
+use crate::engine::protocol::{ExportHead, ExportKind, Failure, SampleQuery};
+use crate::report;
+
+/// Writes an export.
+///
+/// # Errors
+/// [`Failure`] when there is nothing to export or the finding does not exist.
+pub fn answer(engine: &Engine, what: ExportKind, query: &SampleQuery, finding: Option<&str>) -> Result<Slabs, Failure> {
+    let session = &engine.session;
+    let (profile, value) = (query.profile as usize, query.value as usize);
+    let thread = query.thread.map(ThreadId);
+    let stem = stem(engine, profile);
+    let (name, mime, text, note) = match what {
+        ExportKind::Json => {
+            let text = report::analyze::json(session, &engine.report).map_err(|e| Failure::new(e.to_string()))?;
+            ("hotspan-findings.json".to_string(), "application/json", text, String::new())
+        }
+        ExportKind::Markdown => {
+            let text = match finding {
+                None => report::markdown::markdown(session, &engine.report),
+                Some(id) => {
+                    let one = engine
+                        .report
+                        .findings
+                        .iter()
+                        .find(|f| f.id == id)
+                        .ok_or_else(|| Failure::new(format!("there is no finding {id}")))?;
+                    report::markdown::one(one)
+                }
+            };
+            ("hotspan-findings.md".to_string(), "text/markdown", text, String::new())
+        }
+        ExportKind::Svg => {
+            let text = report::svg::flame_graph(session, profile, value, thread).map_err(Failure::new)?;
+            (format!("{stem}.svg"), "image/svg+xml", text, String::new())
+        }
+        ExportKind::Folded => {
+            if session.profiles.get(profile).is_none() {
+                return Err(Failure::new("there is no profile to export"));
+            }
+            let folded = report::folded::folded(session, profile, value, thread);
+            let note = if folded.without_stack == 0 {
+                String::new()
+            } else {
+                format!("Samples without frames, of weight {}, are not in it.", folded.without_stack)
+            };
+            (format!("{stem}.folded"), "text/plain", folded.text, note)
+        }
+    };
+    let head = serde_json::to_string(&ExportHead { name, mime: mime.to_string(), note }).map_err(|e| Failure::new(e.to_string()))?;
+    Ok(Slabs { head, slabs: vec![Slab::U8(text.into_bytes())] })
+}
+
+/// The source's file name without its endings.
+fn stem(engine: &Engine, profile: usize) -> String {
+    let source = engine.session.profiles.get(profile).and_then(|p| engine.session.sources.get(p.source.index()));
+    let name = source.map_or("hotspan", |s| s.file.as_str());
+    name.split('.').next().filter(|s| !s.is_empty()).unwrap_or("hotspan").to_string()
+}

@@ -1,0 +1,129 @@
+//! Findings as Markdown: for a pull request, an issue, a chat.
+
+use crate::base::quantity::{format_bytes, format_share, format_value};
+use crate::findings::finding::{Finding, RuleStatus};
+use crate::findings::{DETECTORS, Report};
+use crate::model::Session;
+use std::fmt::Write;
+
+/// The whole report.
+pub fn markdown(session: &Session, report: &Report) -> String {
+    let mut out = String::from("# hotspan report\n\n");
+    for source in &session.sources {
+        let what = match &source.error {
+            Some(error) => format!("not read: {}", escape(error)),
+            None => format!("{}, {}", source.format, format_bytes(source.bytes as f64)),
+        };
+        let _ = writeln!(out, "- `{}`: {what}", code(&source.file));
+        let dropped = source.ledger.records_dropped();
+        if dropped > 0 {
+            let _ = writeln!(out, "  - {dropped} of {} records dropped", source.ledger.records_in);
+        }
+    }
+    let _ = writeln!(out, "\n## Findings ({})\n", report.findings.len());
+    if report.findings.is_empty() {
+        out.push_str("Nothing found. What was checked, and over how much data, is listed below.\n");
+    }
+    for finding in &report.findings {
+        out.push_str(&one(finding));
+        out.push('\n');
+    }
+    rules(report, &mut out);
+    out
+}
+
+/// One finding, as the page's "copy as Markdown" gives it.
+pub fn one(f: &Finding) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "### {} {}: {}\n", f.id, f.severity.word(), escape(&f.title));
+    let _ = writeln!(out, "{}\n", escape(&f.message));
+    let _ = writeln!(
+        out,
+        "- rule `{}`, score {}, {}{}",
+        f.rule,
+        f.score,
+        f.confidence.word(),
+        if f.tier.is_empty() { String::new() } else { format!(", tier {}", f.tier) }
+    );
+    if let Some(share) = &f.share {
+        let _ = writeln!(
+            out,
+            "- share of {}: {} (95 %: {} to {}, n = {})",
+            escape(&share.of),
+            format_share(share.p),
+            format_share(share.low),
+            format_share(share.high),
+            share.n
+        );
+    }
+    if f.impact.amount != 0 {
+        let value = |v: i64| format_value(v as f64, &f.impact.unit);
+        let _ = write!(out, "- cost {}", value(f.impact.amount));
+        if f.impact.recoverable_high > 0 {
+            let _ = write!(
+                out,
+                ", a fix would save {} to {} ({})",
+                value(f.impact.recoverable_low),
+                value(f.impact.recoverable_high),
+                escape(&f.impact.model)
+            );
+        }
+        out.push('\n');
+    }
+    if f.occurrences.of_traces > 0 {
+        let _ = writeln!(
+            out,
+            "- in {} of {} traces; see {}",
+            f.occurrences.traces,
+            f.occurrences.of_traces,
+            escape(&f.occurrences.exemplars.join(", "))
+        );
+    }
+    for evidence in &f.evidence {
+        let _ = writeln!(out, "- evidence: {} (`{}`)", escape(&evidence.text), code(&evidence.view.to_hash()));
+    }
+    for caveat in &f.caveats {
+        let _ = writeln!(out, "- caveat: {}", escape(caveat));
+    }
+    for remedy in &f.remedies {
+        let _ = writeln!(out, "- to do: {}", escape(remedy));
+    }
+    out
+}
+
+fn rules(report: &Report, out: &mut String) {
+    out.push_str("## Rules\n\n| rule | result | over |\n| --- | --- | --- |\n");
+    for verdict in &report.verdicts {
+        let name = DETECTORS.iter().map(|d| d.rule()).find(|r| r.id == verdict.rule).map_or("", |r| r.name);
+        let (status, over) = match verdict.status {
+            RuleStatus::Fired => ("fired", &verdict.over),
+            RuleStatus::Clear => ("checked, clear", &verdict.over),
+            RuleStatus::NotChecked => ("not checked", &verdict.reason),
+        };
+        let _ = writeln!(out, "| {} (`{}`) | {status} | {} |", escape(name), verdict.rule, escape(over).replace('|', "\\|"));
+    }
+}
+
+/// Text that came from a file must not become markup: HTML, links, emphasis and line breaks are taken out of force.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '*' | '_' | '[' | ']' | '`' | '\\' | '#' | '|' | '!' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Text inside a code span: a backtick would end it.
+fn code(text: &str) -> String {
+    text.chars().map(|c| if c == '`' || c.is_control() { '\u{2019}' } else { c }).collect()
+}
