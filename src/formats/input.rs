@@ -77,6 +77,10 @@ fn read(import: &mut Import<'_>, reader: Box<dyn Read>, container: &mut Vec<Stri
             Err(e) => return (None, Err(e.into()), 0),
         }
     }
+    if let Some(big_endian) = wrapped.fill_buf().ok().and_then(super::utf16::mark) {
+        container.push("utf-16".to_string());
+        wrapped = Box::new(BufReader::new(super::utf16::Utf16Reader::new(wrapped, big_endian)));
+    }
     let raw = Rc::new(Cell::new(0));
     let mut input = Peeked { head: Vec::new(), at: 0, rest: wrapped, raw: raw.clone(), max_bytes: import.limits.max_bytes };
     let outcome = recognise_and_read(import, &mut input);

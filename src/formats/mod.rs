@@ -1,6 +1,14 @@
 //! Formats: bytes to tables. A format is one file and one line in [`FORMATS`].
 
+pub mod folded;
 pub mod input;
+pub mod names;
+pub mod perf_lines;
+pub mod perf_script;
+pub mod pprof;
+pub mod pprof_tables;
+pub mod utf16;
+pub mod wire;
 
 use crate::base::ids::SourceId;
 use crate::model::Session;
@@ -9,7 +17,7 @@ use crate::model::ledger::{Choice, Ledger};
 use std::io::BufRead;
 
 /// Every format, in order of preference where two are equally sure.
-pub const FORMATS: &[&dyn Format] = &[];
+pub const FORMATS: &[&dyn Format] = &[&pprof::Pprof, &perf_script::PerfScript, &folded::Folded];
 
 /// A file format.
 pub trait Format: Sync {

@@ -1,0 +1,216 @@
+//! Folded stacks: one line per stack, frames from root to leaf joined by `;`, a space, a weight (Brendan Gregg's
+//! stackcollapse scripts and everything that followed them). A second number makes it the output of `difffolded`.
+
+use super::perf_script::trim;
+use super::{Format, Import, ImportError, Prefix, Sniff};
+use crate::base::ids::StackId;
+use crate::model::diagnostics::{At, DiagnosticCode, Level};
+use crate::model::profile::{Profile, ValueKind, ValueType};
+use crate::model::symbols::{FRAME_INLINED, FUNC_KERNEL, FrameKey, FuncKey};
+use std::io::BufRead;
+
+const BAD_LINE: DiagnosticCode =
+    DiagnosticCode { code: "folded/bad-line", level: Level::DataLoss, message: "Lines that do not end in a number were skipped." };
+const BAD_TEXT: DiagnosticCode =
+    DiagnosticCode { code: "folded/not-utf-8", level: Level::Notice, message: "Bytes that are not UTF-8 are shown as \u{fffd}." };
+/// Fractions are kept to this many digits behind the point.
+const MAX_DIGITS: u32 = 9;
+/// How many lines decide whether there is a second column.
+const LOOK_AHEAD: usize = 200;
+
+/// The format.
+pub struct Folded;
+
+impl Format for Folded {
+    fn id(&self) -> &'static str {
+        "folded"
+    }
+    fn name(&self) -> &'static str {
+        "folded stacks"
+    }
+    fn extensions(&self) -> &'static [&'static str] {
+        &["folded", "collapsed", "txt"]
+    }
+    fn hint(&self) -> &'static str {
+        "stackcollapse-*, inferno-collapse-*, async-profiler (`-o collapsed`), py-spy (`-f raw`), rbspy and bpftrace scripts write it."
+    }
+
+    fn sniff(&self, prefix: &Prefix<'_>) -> Sniff {
+        let text = prefix.text();
+        if text.len() + 4 < prefix.bytes.len() || text.trim_start().starts_with(['{', '[', '<']) || text.contains('\0') {
+            return Sniff::No;
+        }
+        let mut lines: Vec<&str> = text.lines().collect();
+        // The last line of a prefix is cut.
+        if !prefix.complete && lines.len() > 1 {
+            lines.pop();
+        }
+        let (mut good, mut bad, mut joined) = (0, 0, 0);
+        for line in lines.iter().map(|l| l.trim()).filter(|l| !l.is_empty() && !l.starts_with('#')).take(LOOK_AHEAD) {
+            match split(line) {
+                Some((stack, _)) => {
+                    good += 1;
+                    joined += u32::from(stack.contains(';'));
+                }
+                None => bad += 1,
+            }
+        }
+        if good == 0 || good <= bad {
+            Sniff::No
+        } else if joined > 0 {
+            Sniff::Likely
+        } else if bad == 0 && good > 1 {
+            Sniff::Possible
+        } else {
+            Sniff::No
+        }
+    }
+
+    fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
+        let mut reader = Reader::default();
+        let mut line = Vec::new();
+        let mut number = 0_u64;
+        let mut waiting: Vec<(u64, String)> = Vec::new();
+        let mut decided = None;
+        loop {
+            line.clear();
+            let n = input.read_until(b'\n', &mut line)?;
+            let ended = n == 0;
+            if !ended {
+                number += 1;
+                let bytes = trim(&line);
+                if bytes.is_empty() || bytes[0] == b'#' {
+                    continue;
+                }
+                let text = String::from_utf8_lossy(bytes);
+                if matches!(text, std::borrow::Cow::Owned(_)) {
+                    import.report(BAD_TEXT, At::Line(number), &text);
+                }
+                if let Some(columns) = decided {
+                    reader.line(number, &text, columns, import);
+                } else {
+                    waiting.push((number, text.into_owned()));
+                }
+            }
+            if decided.is_none() && (ended || waiting.len() >= LOOK_AHEAD) {
+                let columns = columns(&waiting);
+                decided = Some(columns);
+                for (number, text) in waiting.drain(..) {
+                    reader.line(number, &text, columns, import);
+                }
+            }
+            if ended {
+                break;
+            }
+            if number % 16_384 == 0 {
+                import.tick(reader.stacks.len() as u64)?;
+            }
+        }
+        reader.finish(decided.unwrap_or(1), import);
+        Ok(())
+    }
+}
+
+/// Two when every good line has two numbers.
+fn columns(lines: &[(u64, String)]) -> usize {
+    let mut good = lines.iter().filter_map(|(_, text)| split(text)).peekable();
+    let some = good.peek().is_some();
+    if some && good.all(|(stack, _)| split(stack).is_some_and(|(rest, _)| !rest.is_empty())) { 2 } else { 1 }
+}
+
+/// The text before the last space and the number behind it, as digits without point and count of digits behind it.
+fn split(line: &str) -> Option<(&str, (i64, u32))> {
+    let line = line.trim_end();
+    let at = line.rfind([' ', '\t'])?;
+    Some((line[..at].trim_end(), decimal(&line[at + 1..])?))
+}
+
+fn decimal(text: &str) -> Option<(i64, u32)> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && fraction.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit() || b == b'.') || fraction.contains('.') {
+        return None;
+    }
+    let fraction = fraction.trim_end_matches('0');
+    let fraction = &fraction[..fraction.len().min(MAX_DIGITS as usize)];
+    let mut value = 0_i64;
+    for b in whole.bytes().chain(fraction.bytes()) {
+        value = value.checked_mul(10)?.checked_add(i64::from(b - b'0'))?;
+    }
+    Some((sign * value, fraction.len() as u32))
+}
+
+#[derive(Default)]
+struct Reader {
+    stacks: Vec<StackId>,
+    /// Per column: value and its digits behind the point.
+    values: [Vec<(i64, u32)>; 2],
+}
+
+impl Reader {
+    fn line(&mut self, number: u64, text: &str, columns: usize, import: &mut Import<'_>) {
+        import.ledger.records_in += 1;
+        let parsed = split(text).and_then(|(stack, last)| {
+            if columns == 1 {
+                return Some((stack, last, (0, 0)));
+            }
+            split(stack).map(|(stack, first)| (stack, first, last))
+        });
+        let Some((stack, first, second)) = parsed.filter(|(stack, _, _)| !stack.is_empty()) else {
+            import.report(BAD_LINE, At::Line(number), text);
+            return;
+        };
+        import.ledger.records_kept += 1;
+        let session = &mut *import.session;
+        let mut id = StackId::NONE;
+        for name in stack.split(';').map(|name| if name.is_empty() { "<empty>" } else { name }) {
+            let kernel = name.ends_with("_[k]");
+            let key = FuncKey { flags: if kernel { FUNC_KERNEL } else { 0 }, ..FuncKey::named(session.strings.intern(name)) };
+            let func = session.symbols.funcs.intern(key);
+            let flags = if name.ends_with("_[i]") { FRAME_INLINED } else { 0 };
+            let frame = session.symbols.frames.intern(FrameKey { flags, ..FrameKey::of(func) });
+            id = session.symbols.stacks.push(id, frame);
+        }
+        self.stacks.push(id);
+        self.values[0].push(first);
+        if columns == 2 {
+            self.values[1].push(second);
+        }
+    }
+
+    fn finish(self, columns: usize, import: &mut Import<'_>) {
+        let digits = self.values.iter().flatten().map(|(_, digits)| *digits).max().unwrap_or(0);
+        let unit = if digits == 0 { "count".to_string() } else { format!("1e-{digits} samples") };
+        let value = |name: &str| ValueType { name: name.to_string(), unit: unit.clone(), kind: ValueKind::Samples };
+        let types = if columns == 2 { vec![value("baseline"), value("candidate")] } else { vec![value("samples")] };
+        let mut profile = Profile::new(import.source, "folded", types);
+        profile.default_value = columns - 1;
+        profile.samples.stack = self.stacks;
+        for (column, values) in self.values.into_iter().take(columns).enumerate() {
+            profile.samples.values[column] = values.into_iter().map(|(v, d)| v.saturating_mul(10_i64.pow(digits - d))).collect();
+            let name = &profile.value_types[column].name;
+            import.ledger.weigh(name, &unit, profile.total(column), true);
+        }
+        import.choose("unit", "samples", &[], "Folded stacks name no unit, so the numbers are taken as counts of samples.");
+        if digits > 0 {
+            import.choose("weight", &unit, &[], "The file has fractional weights; they are kept exactly, as integers of this unit.");
+        }
+        import.session.profiles.push(profile);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_at_the_end() {
+        assert_eq!(split("a;b 12"), Some(("a;b", (12, 0))));
+        assert_eq!(split("Vec<T, I>::x 3.50"), Some(("Vec<T, I>::x", (35, 1))));
+        assert_eq!(split("a -2"), Some(("a", (-2, 0))));
+        assert_eq!(split("THIS IS A BAD LINE 12V.43"), None);
+        assert_eq!(split("12"), None);
+        assert_eq!(split("a ."), None);
+        assert_eq!(split("a 99999999999999999999"), None);
+    }
+}
