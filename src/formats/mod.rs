@@ -1,14 +1,21 @@
 //! Formats: bytes to tables. A format is one file and one line in [`FORMATS`].
 
+pub mod chrome_slices;
+pub mod chrome_trace;
 pub mod folded;
 pub mod input;
+pub mod jaeger;
+pub mod json;
 pub mod names;
+pub mod otlp;
 pub mod perf_lines;
 pub mod perf_script;
 pub mod pprof;
 pub mod pprof_tables;
+pub mod span_sink;
 pub mod utf16;
 pub mod wire;
+pub mod zipkin;
 
 use crate::base::ids::SourceId;
 use crate::model::Session;
@@ -17,7 +24,8 @@ use crate::model::ledger::{Choice, Ledger};
 use std::io::BufRead;
 
 /// Every format, in order of preference where two are equally sure.
-pub const FORMATS: &[&dyn Format] = &[&pprof::Pprof, &perf_script::PerfScript, &folded::Folded];
+pub const FORMATS: &[&dyn Format] =
+    &[&pprof::Pprof, &perf_script::PerfScript, &folded::Folded, &chrome_trace::ChromeTrace, &otlp::Otlp, &jaeger::Jaeger, &zipkin::Zipkin];
 
 /// A file format.
 pub trait Format: Sync {

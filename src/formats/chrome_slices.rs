@@ -1,0 +1,247 @@
+//! Chrome trace slices: matching of begin and end, nesting, self times.
+
+use super::Import;
+use super::json::Scalar;
+use crate::base::ids::{StackId, StringId, ThreadId};
+use crate::model::TimelineCounts;
+use crate::model::diagnostics::{At, DiagnosticCode, Level};
+use crate::model::profile::{Profile, SliceTable, Thread, ValueKind, ValueType};
+use crate::model::symbols::{FrameKey, FuncKey};
+use std::collections::BTreeMap;
+
+const STRAY_END: DiagnosticCode =
+    DiagnosticCode { code: "chrome-trace/end-without-begin", level: Level::DataLoss, message: "End events without a begin were skipped." };
+const MISMATCH: DiagnosticCode = DiagnosticCode {
+    code: "chrome-trace/mismatched-end",
+    level: Level::Notice,
+    message: "End events name another slice than the innermost open one; the slice of that name was closed, with all inside it.",
+};
+const UNFINISHED: DiagnosticCode = DiagnosticCode {
+    code: "chrome-trace/begin-without-end",
+    level: Level::Notice,
+    message: "Begin events without an end were closed at the last time of the file.",
+};
+const OVERLAP: DiagnosticCode = DiagnosticCode {
+    code: "chrome-trace/overlap",
+    level: Level::Notice,
+    message: "Slices of one thread overlap without nesting; they are kept whole, on a row of their own.",
+};
+
+/// Phases in the order in which they are matched at one time.
+#[derive(Clone, Copy, PartialEq)]
+enum Mark {
+    Begin,
+    End,
+}
+
+/// Collects events; [`Slices::finish`] makes the profile.
+#[derive(Default)]
+pub struct Slices {
+    tracks: Vec<Track>,
+    by_id: BTreeMap<(i64, i64), u32>,
+    processes: BTreeMap<i64, String>,
+    /// Synthetic numbers of ids that are texts.
+    texts: BTreeMap<String, i64>,
+}
+
+#[derive(Default)]
+struct Track {
+    pid: i64,
+    tid: i64,
+    name: String,
+    /// Start, length, name; in file order.
+    slices: Vec<(i64, i64, StringId)>,
+    marks: Vec<(i64, Mark, StringId)>,
+}
+
+impl Slices {
+    fn number(&mut self, id: &Scalar<'_>) -> Option<i64> {
+        match id {
+            Scalar::Null => None,
+            Scalar::Text(text) if text.trim().parse::<i64>().is_err() => {
+                let next = -2 - self.texts.len() as i64;
+                Some(*self.texts.entry(text.to_string()).or_insert(next))
+            }
+            other => other.int(),
+        }
+    }
+
+    /// The track of a process and thread id; a missing thread id is the process id.
+    pub fn track(&mut self, pid: &Scalar<'_>, tid: &Scalar<'_>, _import: &mut Import<'_>) -> usize {
+        let pid = self.number(pid).unwrap_or(0);
+        let tid = self.number(tid).unwrap_or(pid);
+        let tracks = &mut self.tracks;
+        *self.by_id.entry((pid, tid)).or_insert_with(|| {
+            tracks.push(Track { pid, tid, ..Track::default() });
+            tracks.len() as u32 - 1
+        }) as usize
+    }
+
+    /// Names a thread; the last name wins.
+    pub fn name_thread(&mut self, track: usize, name: &str) {
+        self.tracks[track].name = name.to_string();
+    }
+
+    /// Names a process; the last name wins.
+    pub fn name_process(&mut self, pid: &Scalar<'_>, name: &str, _import: &mut Import<'_>) {
+        if let Some(pid) = self.number(pid) {
+            self.processes.insert(pid, name.to_string());
+        }
+    }
+
+    /// A complete slice.
+    pub fn complete(&mut self, track: usize, name: StringId, start: i64, duration: i64) {
+        self.tracks[track].slices.push((start, duration, name));
+    }
+
+    /// A begin event.
+    pub fn begin(&mut self, track: usize, name: StringId, time: i64) {
+        self.tracks[track].marks.push((time, Mark::Begin, name));
+    }
+
+    /// An end event; the name may be `NONE`.
+    pub fn end(&mut self, track: usize, name: StringId, time: i64) {
+        self.tracks[track].marks.push((time, Mark::End, name));
+    }
+
+    /// Matches, nests, and stores the profile. Returns the counts with slices, processes and threads filled in.
+    pub fn finish(&mut self, mut counts: TimelineCounts, import: &mut Import<'_>) -> TimelineCounts {
+        let last = self.tracks.iter().flat_map(|t| t.slices.iter().map(|s| s.0.saturating_add(s.1)).chain(t.marks.iter().map(|m| m.0)));
+        let last = last.max().unwrap_or(0);
+        let mut profile = Profile::new(
+            import.source,
+            "chrome-trace",
+            vec![ValueType { name: "time".into(), unit: "nanoseconds".into(), kind: ValueKind::WallTime }],
+        );
+        let mut table = SliceTable::default();
+        let mut pids: Vec<i64> = self.tracks.iter().map(|t| t.pid).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        counts.processes = pids.len() as u64;
+        for mut track in std::mem::take(&mut self.tracks) {
+            counts.threads += 1;
+            match_marks(&mut track, last, import);
+            if track.slices.is_empty() {
+                continue;
+            }
+            counts.slices += track.slices.len() as u64;
+            let thread = ThreadId::from_index(profile.threads.len());
+            profile.threads.push(Thread {
+                name: track.name.clone(),
+                pid: track.pid,
+                tid: track.tid,
+                process: self.processes.get(&track.pid).cloned().unwrap_or_default(),
+            });
+            nest(track.slices, thread, &mut table, &mut profile, import);
+        }
+        if !table.start_ns.is_empty() {
+            let first = table.start_ns.iter().min().copied().unwrap_or(0);
+            let end = table.start_ns.iter().zip(&table.duration_ns).map(|(s, d)| s.saturating_add(*d)).max().unwrap_or(first);
+            profile.duration_ns = end.saturating_sub(first);
+            import.ledger.weigh("time", "nanoseconds", profile.total(0), true);
+            profile.slices = Some(table);
+            import.session.profiles.push(profile);
+        }
+        counts
+    }
+}
+
+/// Turns begin and end events into slices.
+fn match_marks(track: &mut Track, last: i64, import: &mut Import<'_>) {
+    let mut marks = std::mem::take(&mut track.marks);
+    // Producers flush threads in any order; of one time, file order decides.
+    marks.sort_by_key(|m| m.0);
+    let mut open: Vec<(i64, StringId)> = Vec::new();
+    // How many open slices have a name: an end for a name that is not open must not search the whole stack.
+    let mut names: BTreeMap<StringId, u32> = BTreeMap::new();
+    let mut close = |open: &mut Vec<(i64, StringId)>, names: &mut BTreeMap<StringId, u32>, end: i64| {
+        if let Some((start, name)) = open.pop() {
+            if let Some(count) = names.get_mut(&name) {
+                *count -= 1;
+            }
+            track.slices.push((start, end.saturating_sub(start).max(0), name));
+        }
+    };
+    for (time, mark, name) in marks {
+        if mark == Mark::Begin {
+            open.push((time, name));
+            *names.entry(name).or_default() += 1;
+            continue;
+        }
+        let Some(&(_, top)) = open.last() else {
+            import.ledger.records_kept = import.ledger.records_kept.saturating_sub(1);
+            import.report(STRAY_END, At::File, import.session.strings.get(name).to_string().as_str());
+            continue;
+        };
+        if name.is_none() || top == name {
+            close(&mut open, &mut names, time);
+        } else if names.get(&name).is_some_and(|n| *n > 0) {
+            import.report(MISMATCH, At::File, import.session.strings.get(name).to_string().as_str());
+            while open.last().is_some_and(|o| o.1 != name) {
+                close(&mut open, &mut names, time);
+            }
+            close(&mut open, &mut names, time);
+        } else {
+            import.ledger.records_kept = import.ledger.records_kept.saturating_sub(1);
+            import.report(STRAY_END, At::File, import.session.strings.get(name).to_string().as_str());
+        }
+    }
+    while let Some(&(_, name)) = open.last() {
+        import.report(UNFINISHED, At::File, import.session.strings.get(name).to_string().as_str());
+        close(&mut open, &mut names, last);
+    }
+}
+
+struct Open {
+    end: i64,
+    stack: StackId,
+    sample: usize,
+    depth: u32,
+    /// Up to where children were subtracted from the self time.
+    covered: i64,
+}
+
+/// Nests the slices of one thread and appends them to the tables.
+fn nest(mut slices: Vec<(i64, i64, StringId)>, thread: ThreadId, table: &mut SliceTable, profile: &mut Profile, import: &mut Import<'_>) {
+    slices.sort_by_key(|s| (s.0, std::cmp::Reverse(s.1)));
+    let mut open: Vec<Open> = Vec::new();
+    for (start, duration, name) in slices {
+        let end = start.saturating_add(duration);
+        // A slice without length at a border belongs to what begins there or is still open.
+        while open.last().is_some_and(|o| o.end < start || o.end == start && duration > 0) {
+            open.pop();
+        }
+        let mut depth = open.last().map_or(0, |o| o.depth + 1);
+        if open.last().is_some_and(|o| end > o.end) {
+            let text = import.session.strings.get(name).to_string();
+            import.report(OVERLAP, At::File, &text);
+            while open.last().is_some_and(|o| end > o.end) {
+                open.pop();
+            }
+            depth = depth.max(open.last().map_or(0, |o| o.depth + 1));
+        }
+        let session = &mut *import.session;
+        let func = session.symbols.funcs.intern(FuncKey::named(name));
+        let frame = session.symbols.frames.intern(FrameKey::of(func));
+        let parent = open.last().map_or(StackId::NONE, |o| o.stack);
+        let stack = session.symbols.stacks.push(parent, frame);
+        if let Some(o) = open.last_mut() {
+            let from = start.max(o.covered);
+            if end > from {
+                profile.samples.values[0][o.sample] -= end - from;
+                o.covered = end;
+            }
+        }
+        table.stack.push(stack);
+        table.thread.push(thread);
+        table.start_ns.push(start);
+        table.duration_ns.push(duration);
+        table.depth.push(depth);
+        let sample = profile.samples.stack.len();
+        profile.samples.stack.push(stack);
+        profile.samples.thread.push(thread);
+        profile.samples.time_ns.push(start);
+        profile.samples.values[0].push(duration);
+        open.push(Open { end, stack, sample, depth, covered: start });
+    }
+}

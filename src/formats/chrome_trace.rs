@@ -1,0 +1,285 @@
+//! Chrome Trace Event JSON (the Trace Event Format document; behaviour of perfetto and catapult where it is silent):
+//! object form, array form, and arrays that were never closed.
+
+use super::chrome_slices::Slices;
+use super::json::{Broken, Json, Scalar, Text, clean, outline};
+use super::span_sink::CUT;
+use super::{Format, Import, ImportError, Prefix, Sniff};
+use crate::model::TimelineCounts;
+use crate::model::diagnostics::{At, DiagnosticCode, Level};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::io::BufRead;
+
+const NAME: &str = "Chrome Trace Event JSON";
+const UNCLOSED: DiagnosticCode = DiagnosticCode {
+    code: "chrome-trace/unclosed-array",
+    level: Level::Notice,
+    message: "The array of events is not closed, which the format allows; every complete event was read.",
+};
+const BAD_EVENT: DiagnosticCode = DiagnosticCode {
+    code: "chrome-trace/bad-event",
+    level: Level::DataLoss,
+    message: "Events without a phase, without a time or not readable as JSON were skipped.",
+};
+const NO_DURATION: DiagnosticCode = DiagnosticCode {
+    code: "chrome-trace/no-duration",
+    level: Level::Notice,
+    message: "Complete events without a duration count as having none.",
+};
+const NOT_DRAWN: DiagnosticCode = DiagnosticCode {
+    code: "chrome-trace/not-drawn",
+    level: Level::Info,
+    message: "Asynchronous, object, memory and sampling events are counted but have no place in the flame chart.",
+};
+
+/// The format.
+pub struct ChromeTrace;
+
+impl Format for ChromeTrace {
+    fn id(&self) -> &'static str {
+        "chrome-trace"
+    }
+    fn name(&self) -> &'static str {
+        NAME
+    }
+    fn extensions(&self) -> &'static [&'static str] {
+        &["json", "trace"]
+    }
+    fn hint(&self) -> &'static str {
+        "Chrome DevTools (Performance, \u{201c}Save profile\u{201d}), about:tracing, Bazel `--profile`, clang `-ftime-trace`, PyTorch and viztracer write it."
+    }
+    fn sniff(&self, prefix: &Prefix<'_>) -> Sniff {
+        let Some(o) = outline(prefix.bytes) else { return Sniff::No };
+        let text = prefix.text();
+        let events = text.contains("\"ph\"");
+        match o.first {
+            b'{' if o.has(&["traceEvents"]) => Sniff::Certain,
+            b'[' if o.has(&["ph"]) && !o.nested => Sniff::Certain,
+            b'[' if !o.nested && events && !o.has(&["traceId", "resourceSpans", "traceID"]) => Sniff::Possible,
+            _ => Sniff::No,
+        }
+    }
+    fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
+        let mut json = Json::new(input);
+        let mut reader = Reader::default();
+        let end = reader.file(&mut json, import);
+        // What was read before a break is shown all the same.
+        let stopped = matches!(end, Err(Err(_)));
+        if !stopped {
+            import.timeline = Some(reader.slices.finish(reader.counts, import));
+        }
+        match end {
+            Ok(()) => Ok(()),
+            Err(Err(e)) => Err(e),
+            Err(Ok(Broken::End)) if reader.in_array => {
+                import.report(UNCLOSED, At::Byte(json.position()), "");
+                Ok(())
+            }
+            Err(Ok(Broken::Io(reason))) => Err(ImportError::Io(reason)),
+            Err(Ok(broken)) if import.ledger.records_in > 0 => {
+                import.report(CUT, At::Byte(json.position()), &broken.to_string());
+                Ok(())
+            }
+            Err(Ok(broken)) => Err(broken.into_error(NAME)),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    key: String,
+    raw: Vec<u8>,
+    counts: TimelineCounts,
+    slices: Slices,
+    /// The file may end here without being damaged.
+    in_array: bool,
+}
+
+type Ended = Result<(), Result<Broken, ImportError>>;
+
+impl Reader {
+    fn file(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Ended {
+        if json.eat(b'[').map_err(Ok)? {
+            return self.events(json, import);
+        }
+        if !json.eat(b'{').map_err(Ok)? {
+            return Err(Ok(Broken::Unexpected(json.position(), "an object or array")));
+        }
+        while json.next_key(&mut self.key).map_err(Ok)? {
+            if self.key == "traceEvents" && json.eat(b'[').map_err(Ok)? {
+                self.events(json, import)?;
+            } else {
+                json.skip().map_err(Ok)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn events(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Ended {
+        loop {
+            self.in_array = true;
+            if !json.next_item().map_err(Ok)? {
+                self.in_array = false;
+                return Ok(());
+            }
+            let at = json.position();
+            let object = json.peek().map_err(Ok)? == Some(b'{');
+            self.in_array = false;
+            let result = json.raw(&mut self.raw);
+            import.ledger.records_in += 1;
+            if result == Err(Broken::End) {
+                import.report(CUT, At::Byte(at), &String::from_utf8_lossy(&self.raw));
+                self.in_array = true;
+            }
+            result.map_err(Ok)?;
+            if !object {
+                import.report(BAD_EVENT, At::Byte(at), "not an object");
+                continue;
+            }
+            let mut raw = std::mem::take(&mut self.raw);
+            match serde_json::from_str::<Event<'_>>(clean(&mut raw)) {
+                Ok(event) => self.event(&event, at, import),
+                Err(e) => import.report(BAD_EVENT, At::Byte(at), &e.to_string()),
+            }
+            self.raw = raw;
+            if import.ledger.records_in % 8192 == 0 {
+                import.tick(import.ledger.records_in).map_err(Err)?;
+            }
+        }
+    }
+
+    fn event(&mut self, e: &Event<'_>, at: u64, import: &mut Import<'_>) {
+        let phase = e.ph.as_ref().map_or("", |p| &*p.0);
+        let name = e.name.as_ref().map_or("", |n| &*n.0);
+        if phase == "M" {
+            import.ledger.records_kept += 1;
+            let given = e.args.as_ref().and_then(|a| a.name.as_deref());
+            match (name, given) {
+                ("thread_name", Some(given)) => {
+                    let track = self.slices.track(&e.pid, &e.tid, import);
+                    self.slices.name_thread(track, given);
+                }
+                ("process_name", Some(given)) => self.slices.name_process(&e.pid, given, import),
+                _ => {}
+            }
+            return;
+        }
+        let Some(ts) = e.ts.thousandths() else {
+            // `{}` is a legal filler at the end of arrays.
+            let filler = phase.is_empty() && name.is_empty() && e.pid == Scalar::Null;
+            if filler {
+                import.ledger.records_kept += 1;
+            } else {
+                import.report(BAD_EVENT, At::Byte(at), &format!("phase {phase:?} without a time: {name}"));
+            }
+            return;
+        };
+        let label = if name.is_empty() { "(unnamed)" } else { name };
+        let name_id = import.session.strings.intern(label);
+        import.ledger.records_kept += 1;
+        match phase {
+            "X" => {
+                let duration = e.dur.thousandths().or(e.tdur.thousandths());
+                if duration.is_none_or(|d| d < 0) {
+                    import.report(NO_DURATION, At::Byte(at), label);
+                }
+                let track = self.slices.track(&e.pid, &e.tid, import);
+                self.slices.complete(track, name_id, ts, duration.unwrap_or(0).max(0));
+            }
+            "B" => {
+                let track = self.slices.track(&e.pid, &e.tid, import);
+                self.slices.begin(track, name_id, ts);
+            }
+            "E" => {
+                let track = self.slices.track(&e.pid, &e.tid, import);
+                let name = if name.is_empty() { crate::base::ids::StringId::NONE } else { name_id };
+                self.slices.end(track, name, ts);
+            }
+            "i" | "I" | "R" => self.counts.instants += 1,
+            "C" => self.counts.counters += 1,
+            "s" | "t" | "f" => self.counts.flows += 1,
+            "b" | "S" => {
+                self.counts.asyncs += 1;
+                import.report(NOT_DRAWN, At::Byte(at), label);
+            }
+            "" => {
+                import.ledger.records_kept -= 1;
+                import.report(BAD_EVENT, At::Byte(at), label);
+            }
+            "n" | "e" | "T" | "p" | "F" => {}
+            _ => import.report(NOT_DRAWN, At::Byte(at), label),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, default)]
+    ph: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    ts: Scalar<'a>,
+    #[serde(borrow, default)]
+    dur: Scalar<'a>,
+    #[serde(borrow, default)]
+    tdur: Scalar<'a>,
+    #[serde(borrow, default)]
+    pid: Scalar<'a>,
+    #[serde(borrow, default)]
+    tid: Scalar<'a>,
+    #[serde(default)]
+    args: Option<Args>,
+}
+
+/// Of the arguments only a metadata event's `name` matters here; texts such as `__stripped__` are legal.
+struct Args {
+    name: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Args {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Args, D::Error> {
+        struct NameOnly;
+        impl<'de> Visitor<'de> for NameOnly {
+            type Value = Args;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("arguments")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Args, A::Error> {
+                let mut name = None;
+                while let Some(key) = map.next_key::<Text<'de>>()? {
+                    if key.0 == "name" {
+                        name = Some(map.next_value::<Text<'de>>()?.0.into_owned());
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Args { name })
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Args, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Args { name: None })
+            }
+            fn visit_str<E>(self, _: &str) -> Result<Args, E> {
+                Ok(Args { name: None })
+            }
+            fn visit_unit<E>(self) -> Result<Args, E> {
+                Ok(Args { name: None })
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Args, E> {
+                Ok(Args { name: None })
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Args, E> {
+                Ok(Args { name: None })
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Args, E> {
+                Ok(Args { name: None })
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Args, E> {
+                Ok(Args { name: None })
+            }
+        }
+        d.deserialize_any(NameOnly)
+    }
+}

@@ -1,0 +1,465 @@
+//! A forward-only JSON scanner over a stream. It walks objects and arrays without building a tree, and cuts out the text of
+//! one record (a span, an event) at a time; serde then reads that record. A record that is not JSON is lost alone.
+
+use super::ImportError;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::io::BufRead;
+
+/// Why scanning cannot go on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Broken {
+    /// The text ends inside a value.
+    End,
+    /// A character that cannot stand here: byte offset and what was wanted.
+    Unexpected(u64, &'static str),
+    /// The bytes could not be had.
+    Io(String),
+}
+
+impl Broken {
+    /// As an import error of a format.
+    pub fn into_error(self, format: &'static str) -> ImportError {
+        match self {
+            Broken::Io(reason) => ImportError::Io(reason),
+            other => ImportError::Malformed { format, reason: other.to_string() },
+        }
+    }
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Broken::End => f.write_str("the file ends inside a value"),
+            Broken::Unexpected(at, wanted) => write!(f, "byte {at}: expected {wanted}"),
+            Broken::Io(reason) => f.write_str(reason),
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, Broken>;
+
+/// The scanner.
+pub struct Json<'r> {
+    input: &'r mut dyn BufRead,
+    buf: Vec<u8>,
+    at: usize,
+    /// Offset of `buf[0]` in the file.
+    base: u64,
+}
+
+impl<'r> Json<'r> {
+    /// Scans from the reader's position.
+    pub fn new(input: &'r mut dyn BufRead) -> Json<'r> {
+        Json { input, buf: Vec::new(), at: 0, base: 0 }
+    }
+
+    /// Offset of the next byte.
+    pub fn position(&self) -> u64 {
+        self.base + self.at as u64
+    }
+
+    /// Replaces the consumed buffer by the next bytes; `false` at the end of the file.
+    fn refill(&mut self) -> Result<bool> {
+        self.base += self.buf.len() as u64;
+        self.buf.clear();
+        self.at = 0;
+        let bytes = self.input.fill_buf().map_err(|e| Broken::Io(e.to_string()))?;
+        self.buf.extend_from_slice(bytes);
+        let n = bytes.len();
+        self.input.consume(n);
+        Ok(n > 0)
+    }
+
+    /// The next byte that is not white space; `None` at the end of the file.
+    pub fn peek(&mut self) -> Result<Option<u8>> {
+        loop {
+            while let Some(&b) = self.buf.get(self.at) {
+                if !matches!(b, b' ' | b'\n' | b'\r' | b'\t') {
+                    return Ok(Some(b));
+                }
+                self.at += 1;
+            }
+            if !self.refill()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Consumes this byte if it is next.
+    pub fn eat(&mut self, byte: u8) -> Result<bool> {
+        let found = self.peek()? == Some(byte);
+        self.at += usize::from(found);
+        Ok(found)
+    }
+
+    /// Inside an object: reads the next key and its colon. `false` when the object ended.
+    ///
+    /// # Errors
+    /// [`Broken`] where the text is no object.
+    pub fn next_key(&mut self, key: &mut String) -> Result<bool> {
+        loop {
+            match self.peek()? {
+                None => return Err(Broken::End),
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(false);
+                }
+                Some(b',') => self.at += 1,
+                Some(b'"') => break,
+                Some(_) => return Err(Broken::Unexpected(self.position(), "a key or `}`")),
+            }
+        }
+        let mut raw = Vec::new();
+        self.raw(&mut raw)?;
+        key.clear();
+        let text = serde_json::from_slice::<Text<'_>>(&raw).map(|t| t.0);
+        key.push_str(&text.unwrap_or_else(|_| String::from_utf8_lossy(&raw)));
+        if self.eat(b':')? { Ok(true) } else { Err(Broken::Unexpected(self.position(), "`:`")) }
+    }
+
+    /// Inside an array: goes to the next element. `false` when the array ended. Extra commas are passed over.
+    ///
+    /// # Errors
+    /// [`Broken::End`] when the file ends first.
+    pub fn next_item(&mut self) -> Result<bool> {
+        loop {
+            match self.peek()? {
+                None => return Err(Broken::End),
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(false);
+                }
+                Some(b',') => self.at += 1,
+                Some(b'}' | b':') => return Err(Broken::Unexpected(self.position(), "a value or `]`")),
+                Some(_) => return Ok(true),
+            }
+        }
+    }
+
+    /// Cuts out the text of the next value. Brackets are counted, not matched by kind: the reader of the text does that.
+    ///
+    /// # Errors
+    /// [`Broken::End`] when the file ends inside the value.
+    pub fn raw(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        self.walk(Some(out))
+    }
+
+    /// Passes over the next value.
+    ///
+    /// # Errors
+    /// As [`Json::raw`].
+    pub fn skip(&mut self) -> Result<()> {
+        self.walk(None)
+    }
+
+    fn walk(&mut self, mut out: Option<&mut Vec<u8>>) -> Result<()> {
+        if let Some(out) = &mut out {
+            out.clear();
+        }
+        let Some(first) = self.peek()? else { return Err(Broken::End) };
+        if matches!(first, b',' | b'}' | b']' | b':') {
+            return Err(Broken::Unexpected(self.position(), "a value"));
+        }
+        let scalar = !matches!(first, b'{' | b'[' | b'"');
+        let (mut depth, mut in_string, mut escaped) = (0_u64, false, false);
+        loop {
+            let start = self.at;
+            let mut done = false;
+            while let Some(&b) = self.buf.get(self.at) {
+                if in_string {
+                    self.at += 1;
+                    if escaped {
+                        escaped = false;
+                    } else if b == b'\\' {
+                        escaped = true;
+                    } else if b == b'"' {
+                        in_string = false;
+                        if depth == 0 {
+                            done = true;
+                            break;
+                        }
+                    }
+                    continue;
+                }
+                if scalar {
+                    if matches!(b, b',' | b'}' | b']' | b':' | b' ' | b'\n' | b'\r' | b'\t') {
+                        done = true;
+                        break;
+                    }
+                    self.at += 1;
+                    continue;
+                }
+                self.at += 1;
+                match b {
+                    b'"' => in_string = true,
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' => {
+                        depth -= 1;
+                        if depth == 0 {
+                            done = true;
+                            break;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            if let Some(out) = &mut out {
+                out.extend_from_slice(&self.buf[start..self.at]);
+            }
+            if done {
+                return Ok(());
+            }
+            if !self.refill()? {
+                // A number may end with the file.
+                return if scalar { Ok(()) } else { Err(Broken::End) };
+            }
+        }
+    }
+
+    /// Goes behind the next line end, to take up JSON lines after a broken one. `false` at the end of the file.
+    ///
+    /// # Errors
+    /// [`Broken::Io`].
+    pub fn next_line(&mut self) -> Result<bool> {
+        loop {
+            match self.buf[self.at..].iter().position(|b| *b == b'\n') {
+                Some(n) => {
+                    self.at += n + 1;
+                    return Ok(true);
+                }
+                None if !self.refill()? => return Ok(false),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Text for serde: bytes that are not UTF-8 become U+FFFD, so that one bad byte does not cost a record.
+pub fn clean(raw: &mut Vec<u8>) -> &str {
+    if std::str::from_utf8(raw).is_err() {
+        *raw = String::from_utf8_lossy(raw).into_owned().into_bytes();
+    }
+    std::str::from_utf8(raw).unwrap_or_default()
+}
+
+/// A text, borrowed where it has no escapes; numbers and truth values are taken as their text, null as empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Text<'a>(pub Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Text<'a>, D::Error> {
+        Ok(match Scalar::deserialize(d)? {
+            Scalar::Text(text) | Scalar::Json(text) => Text(text),
+            Scalar::Int(n) => Text(n.to_string().into()),
+            Scalar::Big(n) => Text(n.to_string().into()),
+            Scalar::Float(n) => Text(n.to_string().into()),
+            Scalar::Bool(b) => Text(b.to_string().into()),
+            Scalar::Null => Text::default(),
+        })
+    }
+}
+
+/// Any JSON value; what is not a scalar is kept as JSON text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Scalar<'a> {
+    /// null.
+    #[default]
+    Null,
+    /// true, false.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// An integer beyond `i64`.
+    Big(u64),
+    /// Any other number.
+    Float(f64),
+    /// A text.
+    Text(Cow<'a, str>),
+    /// An array or object as JSON.
+    Json(Cow<'a, str>),
+}
+
+impl Scalar<'_> {
+    /// As an integer: numbers and texts of numbers, rounded; saturating beyond `i64`.
+    pub fn int(&self) -> Option<i64> {
+        match self {
+            Scalar::Int(n) => Some(*n),
+            Scalar::Big(_) => Some(i64::MAX),
+            Scalar::Float(f) if f.is_finite() => Some(f.round() as i64),
+            Scalar::Text(text) => {
+                let text = text.trim();
+                text.parse::<i64>()
+                    .ok()
+                    .or_else(|| text.parse::<u64>().ok().map(|_| i64::MAX))
+                    .or_else(|| text.parse::<f64>().ok().filter(|f| f.is_finite()).map(|f| f.round() as i64))
+            }
+            _ => None,
+        }
+    }
+
+    /// As a number of thousandths, rounded: microseconds as nanoseconds without loss for integers.
+    pub fn thousandths(&self) -> Option<i64> {
+        let scaled = |f: f64| f.is_finite().then(|| (f * 1000.0).round() as i64);
+        match self {
+            Scalar::Int(n) => Some(n.saturating_mul(1000)),
+            Scalar::Big(_) => Some(i64::MAX),
+            Scalar::Float(f) => scaled(*f),
+            Scalar::Text(text) => {
+                let text = text.trim();
+                text.parse::<i64>().ok().map(|n| n.saturating_mul(1000)).or_else(|| text.parse::<f64>().ok().and_then(scaled))
+            }
+            _ => None,
+        }
+    }
+
+    /// As a text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        if let Scalar::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// true, "true" and 1.
+    pub fn truthy(&self) -> bool {
+        matches!(self, Scalar::Bool(true) | Scalar::Int(1)) || self.text().is_some_and(|t| t.eq_ignore_ascii_case("true"))
+    }
+}
+
+struct ScalarVisitor;
+
+impl<'de> Visitor<'de> for ScalarVisitor {
+    type Value = Scalar<'de>;
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_unit<E>(self) -> std::result::Result<Scalar<'de>, E> {
+        Ok(Scalar::Null)
+    }
+    fn visit_bool<E>(self, b: bool) -> std::result::Result<Scalar<'de>, E> {
+        Ok(Scalar::Bool(b))
+    }
+    fn visit_i64<E>(self, n: i64) -> std::result::Result<Scalar<'de>, E> {
+        Ok(Scalar::Int(n))
+    }
+    fn visit_u64<E>(self, n: u64) -> std::result::Result<Scalar<'de>, E> {
+        Ok(i64::try_from(n).map_or(Scalar::Big(n), Scalar::Int))
+    }
+    fn visit_f64<E>(self, n: f64) -> std::result::Result<Scalar<'de>, E> {
+        Ok(Scalar::Float(n))
+    }
+    fn visit_borrowed_str<E>(self, text: &'de str) -> std::result::Result<Scalar<'de>, E> {
+        Ok(Scalar::Text(Cow::Borrowed(text)))
+    }
+    fn visit_str<E>(self, text: &str) -> std::result::Result<Scalar<'de>, E> {
+        Ok(Scalar::Text(Cow::Owned(text.to_string())))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> std::result::Result<Scalar<'de>, A::Error> {
+        let value = serde_json::Value::deserialize(serde::de::value::SeqAccessDeserializer::new(seq))?;
+        Ok(Scalar::Json(Cow::Owned(value.to_string())))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Scalar<'de>, A::Error> {
+        let value = serde_json::Value::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        Ok(Scalar::Json(Cow::Owned(value.to_string())))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Scalar<'a>, D::Error> {
+        d.deserialize_any(ScalarVisitor)
+    }
+}
+
+/// The top-level keys and the keys of the first element, for recognition: nested keys and texts must not mislead.
+#[derive(Debug, Default)]
+pub struct Outline {
+    /// First byte: `{` or `[`.
+    pub first: u8,
+    /// Keys at depth 1 of an object, or of the first object of an array (or of an array of arrays).
+    pub keys: Vec<String>,
+    /// Whether the first element of the array is itself an array.
+    pub nested: bool,
+}
+
+/// Outlines a prefix; `None` when it is not JSON.
+pub fn outline(bytes: &[u8]) -> Option<Outline> {
+    let mut reader = bytes;
+    let mut json = Json::new(&mut reader);
+    let first = json.peek().ok()??;
+    if first != b'{' && first != b'[' {
+        return None;
+    }
+    let mut out = Outline { first, ..Outline::default() };
+    if first == b'[' {
+        json.eat(b'[').ok()?;
+        match json.peek() {
+            Ok(Some(b'[')) => {
+                out.nested = true;
+                json.eat(b'[').ok()?;
+            }
+            Ok(Some(b'{' | b']')) => {}
+            _ => return None,
+        }
+    }
+    let mut key = String::new();
+    if json.eat(b'{').ok()? {
+        // The prefix may end inside any value: the keys up to there are what is known.
+        while let Ok(true) = json.next_key(&mut key) {
+            out.keys.push(key.clone());
+            if json.skip().is_err() {
+                break;
+            }
+        }
+        if out.keys.is_empty() && !matches!(json.peek(), Ok(None)) && json.position() < 2 {
+            return None;
+        }
+    }
+    Some(out)
+}
+
+impl Outline {
+    /// Whether one of the keys is there.
+    pub fn has(&self, names: &[&str]) -> bool {
+        self.keys.iter().any(|k| names.contains(&k.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_cut_out() {
+        let mut text: &[u8] = br#"{"a":[{"x":"]}\"{"}, 12 ,],"b":null}"#;
+        let mut json = Json::new(&mut text);
+        let (mut key, mut raw) = (String::new(), Vec::new());
+        assert!(json.eat(b'{').unwrap() && json.next_key(&mut key).unwrap() && json.eat(b'[').unwrap());
+        assert!(json.next_item().unwrap());
+        json.raw(&mut raw).unwrap();
+        assert_eq!(clean(&mut raw), r#"{"x":"]}\"{"}"#);
+        assert!(json.next_item().unwrap());
+        json.raw(&mut raw).unwrap();
+        assert_eq!(raw, b"12");
+        assert!(!json.next_item().unwrap());
+        assert!(json.next_key(&mut key).unwrap());
+        json.skip().unwrap();
+        assert!(!json.next_key(&mut key).unwrap());
+        assert_eq!(json.peek().unwrap(), None);
+    }
+
+    #[test]
+    fn outlines_ignore_nested_keys() {
+        let o = outline(br#"[{"tags":{"resourceSpans":1},"ph":"X","ts"#).unwrap();
+        assert_eq!((o.first, o.nested), (b'[', false));
+        assert_eq!(o.keys, ["tags", "ph"]);
+        assert!(outline(b"a;b 1").is_none());
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let n: Scalar<'_> = serde_json::from_str("1675078742856123").unwrap();
+        assert_eq!(n.thousandths(), Some(1_675_078_742_856_123_000));
+        let n: Scalar<'_> = serde_json::from_str("\"1544712660000000000\"").unwrap();
+        assert_eq!(n.int(), Some(1_544_712_660_000_000_000));
+        let n: Scalar<'_> = serde_json::from_str("0.5").unwrap();
+        assert_eq!(n.thousandths(), Some(500));
+    }
+}

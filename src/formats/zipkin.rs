@@ -1,0 +1,225 @@
+//! Zipkin v2 JSON: an array of spans, or an array of such arrays (openzipkin/zipkin-api zipkin2-api.yaml).
+
+use super::json::{Broken, Json, Scalar, Text, clean, outline};
+use super::span_sink::{BAD_SPAN, CUT, kind};
+use super::{Format, Import, ImportError, Prefix, Sniff};
+use crate::base::ids::ResourceId;
+use crate::model::diagnostics::At;
+use crate::model::trace::{RawSpan, SPAN_ASYNC, SPAN_ERROR, SPAN_NO_DURATION, SPAN_SHARED, SpanKind};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use std::io::BufRead;
+
+const NAME: &str = "Zipkin v2 JSON";
+
+/// The format.
+pub struct Zipkin;
+
+impl Format for Zipkin {
+    fn id(&self) -> &'static str {
+        "zipkin-json"
+    }
+    fn name(&self) -> &'static str {
+        NAME
+    }
+    fn extensions(&self) -> &'static [&'static str] {
+        &["json"]
+    }
+    fn hint(&self) -> &'static str {
+        "Zipkin's UI (\u{201c}Download JSON\u{201d}) and its API `/api/v2/traces` write it."
+    }
+    fn sniff(&self, prefix: &Prefix<'_>) -> Sniff {
+        let Some(o) = outline(prefix.bytes) else { return Sniff::No };
+        let span = o.first == b'[' && o.has(&["traceId"]) && o.has(&["id"]);
+        let old = o.has(&["binaryAnnotations"]);
+        if !span || old || o.has(&["resourceSpans", "ph"]) {
+            return Sniff::No;
+        }
+        if o.has(&["localEndpoint", "remoteEndpoint", "annotations", "tags", "kind", "timestamp"]) { Sniff::Certain } else { Sniff::Likely }
+    }
+    fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
+        import.has_spans = true;
+        let mut json = Json::new(input);
+        let mut raw = Vec::new();
+        match read(&mut json, &mut raw, import) {
+            Ok(()) => Ok(()),
+            Err(Ok(Broken::End)) => {
+                import.report(CUT, At::Byte(json.position()), "");
+                Ok(())
+            }
+            Err(Ok(broken)) => Err(broken.into_error(NAME)),
+            Err(Err(e)) => Err(e),
+        }
+    }
+}
+
+/// The inner result of an error tells which kind it is: broken text, or a stop of the import.
+fn read(json: &mut Json<'_>, raw: &mut Vec<u8>, import: &mut Import<'_>) -> Result<(), Result<Broken, ImportError>> {
+    let mut depth = 0;
+    while let Some(next) = json.peek().map_err(Ok)? {
+        match next {
+            b'[' => depth += 1,
+            b']' => depth -= 1,
+            b',' => {}
+            b'{' => {
+                let at = json.position();
+                let result = json.raw(raw);
+                import.ledger.records_in += 1;
+                result.map_err(Ok)?;
+                match serde_json::from_str::<Span<'_>>(clean(raw)) {
+                    Ok(span) => push(&span, import),
+                    Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
+                }
+                if import.ledger.records_in % 4096 == 0 {
+                    import.tick(import.ledger.records_in).map_err(Err)?;
+                }
+                continue;
+            }
+            _ => return Err(Ok(Broken::Unexpected(json.position(), "a span"))),
+        }
+        json.eat(next).map_err(Ok)?;
+    }
+    if depth > 0 { Err(Ok(Broken::End)) } else { Ok(()) }
+}
+
+#[derive(Deserialize)]
+struct Span<'a> {
+    #[serde(borrow, rename = "traceId", default)]
+    trace_id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+    #[serde(borrow, rename = "parentId", default)]
+    parent: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    kind: Scalar<'a>,
+    #[serde(borrow, default)]
+    timestamp: Scalar<'a>,
+    #[serde(borrow, default)]
+    duration: Scalar<'a>,
+    #[serde(borrow, rename = "localEndpoint", default)]
+    local: Option<Endpoint<'a>>,
+    #[serde(borrow, rename = "remoteEndpoint", default)]
+    remote: Option<Endpoint<'a>>,
+    #[serde(borrow, default)]
+    annotations: Option<Vec<Annotation<'a>>>,
+    #[serde(borrow, default)]
+    tags: Option<Tags<'a>>,
+    #[serde(borrow, default)]
+    shared: Scalar<'a>,
+}
+
+#[derive(Deserialize)]
+struct Endpoint<'a> {
+    #[serde(borrow, rename = "serviceName", default)]
+    service: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    ipv4: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    ipv6: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    port: Scalar<'a>,
+}
+
+#[derive(Deserialize)]
+struct Annotation<'a> {
+    #[serde(borrow, default)]
+    timestamp: Scalar<'a>,
+    #[serde(borrow, default)]
+    value: Option<Text<'a>>,
+}
+
+/// Tags in file order.
+struct Tags<'a>(Vec<(String, Scalar<'a>)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Tags<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Tags<'a>, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Vec<(String, Scalar<'de>)>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of tags")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut out = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    out.push(pair);
+                }
+                Ok(out)
+            }
+        }
+        d.deserialize_map(Pairs).map(Tags)
+    }
+}
+
+fn text<'t>(text: &'t Option<Text<'_>>) -> &'t str {
+    text.as_ref().map_or("", |t| &t.0)
+}
+
+fn push(span: &Span<'_>, import: &mut Import<'_>) {
+    let record = import.ledger.records_in;
+    let name = text(&span.name);
+    let start = span.timestamp.thousandths().unwrap_or(0);
+    let duration = span.duration.thousandths();
+    let duration_ns = import.span_length(start, start.saturating_add(duration.unwrap_or(0)), record, name);
+    let kind = kind(&span.kind);
+    let mut flags = if duration.is_none() { SPAN_NO_DURATION } else { 0 };
+    if span.shared.truthy() {
+        flags |= SPAN_SHARED;
+    }
+    if kind == SpanKind::Consumer {
+        flags |= SPAN_ASYNC;
+    }
+    let attr_start = import.next_attr();
+    for (key, value) in span.tags.iter().flat_map(|t| &t.0) {
+        // The tag means failure even when its text is empty (Zipkin's own rule).
+        if key == "error" {
+            flags |= SPAN_ERROR;
+        }
+        import.attr(key, value);
+    }
+    if let Some(remote) = &span.remote {
+        let ip = if text(&remote.ipv4).is_empty() { text(&remote.ipv6) } else { text(&remote.ipv4) };
+        for (key, value) in [("peer.service", text(&remote.service)), ("network.peer.address", ip)] {
+            if !value.is_empty() {
+                import.attr(key, &Scalar::Text(value.into()));
+            }
+        }
+        if remote.port != Scalar::Null {
+            import.attr("network.peer.port", &remote.port);
+        }
+    }
+    let attrs = (attr_start, import.next_attr() - attr_start);
+    let mut events = (import.session.traces.events.name.len() as u32, 0);
+    for annotation in span.annotations.iter().flatten() {
+        let name = import.session.strings.intern(text(&annotation.value));
+        let row = import.next_attr();
+        let table = &mut import.session.traces.events;
+        table.time_ns.push(annotation.timestamp.thousandths().unwrap_or(start));
+        table.name.push(name);
+        table.attr_start.push(row);
+        table.attr_len.push(0);
+        events.1 += 1;
+    }
+    let service = import.service(span.local.as_ref().map_or("", |l| text(&l.service)));
+    let id = import.span_id(text(&span.id));
+    let parent = import.span_id(text(&span.parent));
+    let name = import.session.strings.intern(name);
+    let raw = RawSpan {
+        source: import.source,
+        trace_id: import.trace_id(text(&span.trace_id)),
+        id,
+        parent_id: if parent == id { 0 } else { parent },
+        operation: import.session.traces.operations.intern(service, name, kind),
+        start_ns: start,
+        duration_ns,
+        flags,
+        resource: ResourceId::NONE,
+        attrs,
+        events,
+        ..RawSpan::default()
+    };
+    import.session.traces.push(raw);
+    import.ledger.records_kept += 1;
+}
