@@ -9,8 +9,11 @@ use crate::model::profile::{Profile, SliceTable, Thread, ValueKind, ValueType};
 use crate::model::symbols::{FrameKey, FuncKey};
 use std::collections::BTreeMap;
 
-const STRAY_END: DiagnosticCode =
-    DiagnosticCode { code: "chrome-trace/end-without-begin", level: Level::DataLoss, message: "End events without a begin were skipped." };
+const STRAY_END: DiagnosticCode = DiagnosticCode {
+    code: "chrome-trace/end-without-begin",
+    level: Level::Notice,
+    message: "End events without a begin (it lies before the recording) name no slice and were skipped.",
+};
 const MISMATCH: DiagnosticCode = DiagnosticCode {
     code: "chrome-trace/mismatched-end",
     level: Level::Notice,
@@ -162,15 +165,30 @@ fn match_marks(track: &mut Track, last: i64, import: &mut Import<'_>) {
             track.slices.push((start, end.saturating_sub(start).max(0), name));
         }
     };
+    // Ends whose begin stands behind them at the same time: a slice without length, written in the wrong order.
+    let mut early: Vec<(i64, StringId)> = Vec::new();
     for (time, mark, name) in marks {
+        early.retain(|(at, early)| {
+            let current = *at == time;
+            if !current {
+                stray(*early, import);
+            }
+            current
+        });
         if mark == Mark::Begin {
+            if let Some(at) = early.iter().position(|(_, early)| *early == name) {
+                early.remove(at);
+                open.push((time, name));
+                *names.entry(name).or_default() += 1;
+                close(&mut open, &mut names, time);
+                continue;
+            }
             open.push((time, name));
             *names.entry(name).or_default() += 1;
             continue;
         }
         let Some(&(_, top)) = open.last() else {
-            import.ledger.records_kept = import.ledger.records_kept.saturating_sub(1);
-            import.report(STRAY_END, At::File, import.session.strings.get(name).to_string().as_str());
+            early.push((time, name));
             continue;
         };
         if name.is_none() || top == name {
@@ -182,14 +200,22 @@ fn match_marks(track: &mut Track, last: i64, import: &mut Import<'_>) {
             }
             close(&mut open, &mut names, time);
         } else {
-            import.ledger.records_kept = import.ledger.records_kept.saturating_sub(1);
-            import.report(STRAY_END, At::File, import.session.strings.get(name).to_string().as_str());
+            early.push((time, name));
         }
+    }
+    for (_, name) in early {
+        stray(name, import);
     }
     while let Some(&(_, name)) = open.last() {
         import.report(UNFINISHED, At::File, import.session.strings.get(name).to_string().as_str());
         close(&mut open, &mut names, last);
     }
+}
+
+fn stray(name: StringId, import: &mut Import<'_>) {
+    import.ledger.records_kept = import.ledger.records_kept.saturating_sub(1);
+    let text = import.session.strings.get(name).to_string();
+    import.report(STRAY_END, At::File, &text);
 }
 
 struct Open {

@@ -55,6 +55,7 @@ impl Format for Otlp {
                 Ok(Some(_)) => {}
                 Err(e) => return Err(e.into_error(NAME)),
             }
+            let begin = json.position();
             match reader.request(&mut json, import) {
                 Ok(()) => {}
                 Err(Stop::Import(e)) => return Err(e),
@@ -65,7 +66,9 @@ impl Format for Otlp {
                 Err(Stop::Broken(Broken::Io(reason))) => return Err(ImportError::Io(reason)),
                 Err(Stop::Broken(broken)) => {
                     import.report(BROKEN, At::Byte(json.position()), &broken.to_string());
-                    if !json.next_line().map_err(|e| e.into_error(NAME))? {
+                    // A line that lacks its closing brackets breaks at the first character of the next one.
+                    let next_is_whole = json.position() > begin && json.peek().is_ok_and(|b| b == Some(b'{'));
+                    if !next_is_whole && !json.next_line().map_err(|e| e.into_error(NAME))? {
                         return Ok(());
                     }
                 }

@@ -275,6 +275,7 @@ fn trace_set(session: &Session, id: SourceId) -> InspectTraceSet {
     let mut out = InspectTraceSet { start_ns: i64::MAX, end_ns: i64::MIN, ..InspectTraceSet::default() };
     let mut operations = BTreeSet::new();
     let mut services = vec![0_u64; set.services.len()];
+    let mut nameless = 0;
     let mut last_trace = None;
     for i in (0..set.spans.len()).filter(|&i| set.spans.source[i] == id) {
         let span = SpanRow::from_index(i);
@@ -284,8 +285,9 @@ fn trace_set(session: &Session, id: SourceId) -> InspectTraceSet {
             out.traces += 1;
         }
         out.spans += 1;
-        if let Some(service) = set.service(span).get() {
-            services[service.index()] += 1;
+        match set.service(span).get() {
+            Some(service) => services[service.index()] += 1,
+            None => nameless += 1,
         }
         operations.insert((set.service(span), set.operations.name[set.spans.operation[i].index()]));
         out.errors += u64::from(set.spans.has(span, SPAN_ERROR));
@@ -302,6 +304,9 @@ fn trace_set(session: &Session, id: SourceId) -> InspectTraceSet {
         (out.start_ns, out.end_ns) = (0, 0);
     }
     out.operations = operations.len() as u64;
+    if nameless > 0 {
+        out.services.insert(String::new(), nameless);
+    }
     for (service, count) in services.into_iter().enumerate().filter(|(_, count)| *count > 0) {
         *out.services.entry(session.strings.get(set.services[service]).to_string()).or_default() += count;
     }
