@@ -2,5 +2,6 @@
 
 mod architecture;
 mod corpus;
+mod profile_analysis;
 mod profiles;
 mod traces;

@@ -2,6 +2,8 @@
 //!
 //! Indices of profiles and sources are stable while a session lives; functions, spans and call paths are named, never indexed.
 
+pub mod flame;
+pub mod functions;
 pub mod summary;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,27 @@ use serde::{Deserialize, Serialize};
 pub enum Request {
     /// Everything the frame and the findings view need: [`summary::Summary`] as head.
     Summary,
+    /// A flame graph or chart: [`flame::FlameData`].
+    Flame {
+        /// Which samples. A chart ignores the value type.
+        query: SampleQuery,
+        /// Which picture.
+        mode: flame::FlameMode,
+    },
+    /// The whole function table: [`functions::FunctionsData`].
+    Functions {
+        /// Which samples.
+        query: SampleQuery,
+        /// What one row stands for.
+        rows: functions::Rows,
+    },
+    /// One function with callers, callees, lines: [`functions::FunctionDetail`].
+    FunctionDetail {
+        /// Which samples.
+        query: SampleQuery,
+        /// Function name.
+        function: String,
+    },
     /// Bytes to be downloaded: head is an [`ExportHead`], the only slab is the text.
     Export {
         /// What to write.

@@ -1,7 +1,10 @@
 //! From tables to answers. One file per view; [`answer`] is the only dispatcher.
 
 pub mod account;
+pub mod derived;
 pub mod export;
+pub mod flame;
+pub mod functions;
 pub mod summary;
 
 use super::Engine;
@@ -10,7 +13,10 @@ use crate::base::slabs::Slabs;
 
 /// Derived tables that are worth keeping, by query. Emptied whenever files are added.
 #[derive(Default)]
-pub struct Cache {}
+pub struct Cache {
+    /// Weights, call tree and categories of profile selections.
+    pub selections: derived::Selections,
+}
 
 /// Answers a request.
 ///
@@ -19,6 +25,9 @@ pub struct Cache {}
 pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> {
     match request {
         Request::Summary => summary::answer(engine),
+        Request::Flame { query, mode } => flame::answer(engine, query, *mode),
+        Request::Functions { query, rows } => functions::answer(engine, query, *rows),
+        Request::FunctionDetail { query, function } => functions::detail(engine, query, function),
         Request::Export { what, query, finding } => export::answer(engine, *what, query, finding.as_deref()),
     }
 }
