@@ -1,1 +1,4 @@
 //! View columns to display lists: pure, without a canvas.
+
+pub mod flame;
+pub mod label;
