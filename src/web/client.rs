@@ -1,0 +1,161 @@
+//! The page's side of the worker. Cancelling ends the worker: one that reads cannot hear, and only its end frees its memory.
+
+use super::wire::{FileProgress, from_js, get, set};
+use crate::base::slabs::Slabs;
+use crate::engine::protocol::{Failure, Request};
+use js_sys::{Array, Function, Object};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use wasm_bindgen::prelude::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{ErrorEvent, File, MessageEvent, Worker};
+use yew::Callback;
+
+/// What the worker says on its own.
+pub enum Event {
+    /// How far a file is.
+    Progress(FileProgress),
+    /// All files of a drop are read; the answer is the summary.
+    Opened(Result<Slabs, Failure>),
+    /// The worker died: a sentence.
+    Crashed(String),
+}
+
+type Answer = Box<dyn FnOnce(Result<Slabs, Failure>)>;
+
+struct Inner {
+    worker: RefCell<Option<Worker>>,
+    /// Ends the closures with the worker that they listen to.
+    handlers: RefCell<Vec<Closure<dyn FnMut(MessageEvent)>>>,
+    errors: RefCell<Vec<Closure<dyn FnMut(ErrorEvent)>>>,
+    ready: Cell<bool>,
+    next: Cell<u32>,
+    waiting: RefCell<BTreeMap<u32, Answer>>,
+    unsent: RefCell<Vec<Object>>,
+    events: Callback<Event>,
+}
+
+/// A handle to the worker; clones share it.
+#[derive(Clone)]
+pub struct Client(Rc<Inner>);
+
+impl PartialEq for Client {
+    fn eq(&self, other: &Client) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Client {
+    /// Starts a worker.
+    pub fn new(events: Callback<Event>) -> Client {
+        let client = Client(Rc::new(Inner {
+            worker: RefCell::default(),
+            handlers: RefCell::default(),
+            errors: RefCell::default(),
+            ready: Cell::new(false),
+            next: Cell::new(1),
+            waiting: RefCell::default(),
+            unsent: RefCell::default(),
+            events,
+        }));
+        client.start();
+        client
+    }
+
+    fn start(&self) {
+        let hotspan = get(&js_sys::global(), "hotspan");
+        let made = get(&hotspan, "newWorker").dyn_into::<Function>().and_then(|f| f.call0(&hotspan));
+        let Ok(worker) = made.and_then(|w| w.dyn_into::<Worker>()) else {
+            self.0.events.emit(Event::Crashed("this browser refuses to start a worker".to_string()));
+            return;
+        };
+        let client = self.clone();
+        let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |e: MessageEvent| client.receive(&e.data()));
+        worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        let client = self.clone();
+        let on_error = Closure::<dyn FnMut(ErrorEvent)>::new(move |e: ErrorEvent| {
+            e.prevent_default();
+            client.crashed(&e.message());
+        });
+        worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+        *self.0.handlers.borrow_mut() = vec![on_message];
+        *self.0.errors.borrow_mut() = vec![on_error];
+        *self.0.worker.borrow_mut() = Some(worker);
+    }
+
+    fn receive(&self, data: &JsValue) {
+        if get(data, "ready").is_truthy() {
+            self.0.ready.set(true);
+            let unsent = std::mem::take(&mut *self.0.unsent.borrow_mut());
+            unsent.into_iter().for_each(|message| self.send(message));
+        } else if let Some(text) = get(data, "progress").as_string() {
+            if let Ok(progress) = serde_json::from_str(&text) {
+                self.0.events.emit(Event::Progress(progress));
+            }
+        } else if let Some(text) = get(data, "crash").as_string() {
+            self.crashed(&text);
+        } else if let Some(id) = get(data, "id").as_f64() {
+            let answer = match get(data, "failure").as_string() {
+                Some(message) => Err(Failure { message }),
+                None => Ok(from_js(data)),
+            };
+            let waiting = self.0.waiting.borrow_mut().remove(&(id as u32));
+            if let Some(waiting) = waiting {
+                waiting(answer);
+            }
+        }
+    }
+
+    fn crashed(&self, why: &str) {
+        self.0.waiting.borrow_mut().clear();
+        if self.0.ready.replace(false) {
+            self.0.events.emit(Event::Crashed(why.to_string()));
+        }
+    }
+
+    fn send(&self, message: Object) {
+        if !self.0.ready.get() {
+            self.0.unsent.borrow_mut().push(message);
+            return;
+        }
+        if let Some(worker) = &*self.0.worker.borrow() {
+            let _ = worker.post_message(&message);
+        }
+    }
+
+    fn ask(&self, key: &str, value: &JsValue, answer: Answer) {
+        let id = self.0.next.replace(self.0.next.get() + 1);
+        self.0.waiting.borrow_mut().insert(id, answer);
+        let message = Object::new();
+        set(&message, "id", &JsValue::from_f64(f64::from(id)));
+        set(&message, key, value);
+        self.send(message);
+    }
+
+    /// Opens files in addition to those already open; [`Event::Opened`] follows.
+    pub fn open(&self, files: &[File]) {
+        let array: Array = files.iter().collect();
+        let events = self.0.events.clone();
+        self.ask("files", &array, Box::new(move |answer| events.emit(Event::Opened(answer))));
+    }
+
+    /// Asks the engine; the answer may never come if the worker is ended first.
+    pub fn request(&self, request: &Request, answer: impl FnOnce(Result<Slabs, Failure>) + 'static) {
+        match serde_json::to_string(request) {
+            Ok(text) => self.ask("request", &JsValue::from_str(&text), Box::new(answer)),
+            Err(e) => answer(Err(Failure::new(e.to_string()))),
+        }
+    }
+
+    /// Ends the worker with everything that it holds and starts an empty one.
+    pub fn restart(&self) {
+        if let Some(worker) = self.0.worker.borrow_mut().take() {
+            worker.terminate();
+        }
+        self.0.ready.set(false);
+        self.0.waiting.borrow_mut().clear();
+        self.0.unsent.borrow_mut().clear();
+        self.start();
+    }
+}

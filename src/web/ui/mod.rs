@@ -1,0 +1,465 @@
+//! The application: what is loaded, where the user is, and which view that is.
+
+pub mod files;
+pub mod findings;
+pub mod frame;
+pub mod help;
+pub mod home;
+pub mod json;
+
+use super::client::{Client, Event};
+use super::dom;
+use super::wire::FileProgress;
+use crate::base::slabs::Slabs;
+use crate::base::view::{View, ViewRef};
+use crate::engine::protocol::summary::Summary;
+use crate::engine::protocol::{ExportHead, ExportKind, Failure, Request, SampleQuery};
+use gloo::events::{EventListener, EventListenerOptions};
+use std::rc::Rc;
+use wasm_bindgen::JsCast;
+use web_sys::{ClipboardEvent, DragEvent, File, FileList, HtmlInputElement, KeyboardEvent};
+use yew::prelude::*;
+
+/// What every view gets.
+#[derive(Clone, PartialEq)]
+pub struct Shared {
+    /// The engine.
+    pub client: Client,
+    /// What is loaded.
+    pub summary: Rc<Summary>,
+    /// Where the user is.
+    pub place: Rc<ViewRef>,
+    /// Goes to a place: `true` replaces the current step of the history.
+    pub go: Callback<(ViewRef, bool)>,
+    /// Says something for a while.
+    pub say: Callback<String>,
+    /// Starts an export.
+    pub export: Callback<(ExportKind, Option<String>)>,
+    /// Changes with every load.
+    pub generation: u32,
+}
+
+impl Shared {
+    /// The profile query of the current place.
+    pub fn query(&self) -> SampleQuery {
+        let profile = self.place.profile.unwrap_or(0);
+        let info = self.summary.profiles.get(profile as usize);
+        let named = |name: &String| info.and_then(|p| p.values.iter().position(|v| v.name == *name));
+        let value = self.place.value.as_ref().and_then(named).map_or(info.map_or(0, |p| p.default_value), |v| v as u32);
+        let thread = self.place.thread.filter(|t| info.is_some_and(|p| (*t as usize) < p.threads.len()));
+        SampleQuery { profile, value, thread }
+    }
+
+    /// Goes to a changed copy of the current place.
+    pub fn change(&self, replace: bool, change: impl FnOnce(&mut ViewRef)) {
+        let mut place = (*self.place).clone();
+        change(&mut place);
+        self.go.emit((place, replace));
+    }
+}
+
+/// A file that is being read.
+#[derive(Clone, PartialEq)]
+pub struct Loading {
+    /// Names and sizes.
+    pub files: Vec<(String, f64)>,
+    /// How far.
+    pub progress: FileProgress,
+    /// When it began, in milliseconds of the page's clock.
+    pub since: f64,
+}
+
+/// What happens to the application.
+pub enum Msg {
+    /// Files came by drop, input or paste.
+    Open(Vec<File>),
+    /// The worker says something.
+    Worker(Event),
+    /// The address changed.
+    Hash,
+    /// A link or view wants to go somewhere.
+    Go(ViewRef, bool),
+    /// Stop reading.
+    Cancel,
+    /// Close one source.
+    Close(usize),
+    /// A key.
+    Key(KeyboardEvent),
+    /// Something is dragged over the page, or no longer.
+    Dragging(bool),
+    /// A sample of ours.
+    Sample(&'static str),
+    /// Show or hide the table of keys.
+    Help(bool),
+    /// Light, dark, as the system.
+    Theme,
+    /// Write an export.
+    Export(ExportKind, Option<String>),
+    /// An export was written.
+    Exported(Result<Slabs, Failure>),
+    /// A passing message.
+    Say(String),
+}
+
+/// The application.
+pub struct App {
+    client: Client,
+    summary: Option<Rc<Summary>>,
+    loading: Option<Loading>,
+    place: Rc<ViewRef>,
+    /// Files in order of opening, kept for re-reading after a cancel or close.
+    files: Vec<File>,
+    incoming: Vec<File>,
+    generation: u32,
+    dragging: bool,
+    help: bool,
+    notice: Option<String>,
+    took_ms: f64,
+    _listeners: Vec<EventListener>,
+}
+
+fn list(files: Option<FileList>) -> Vec<File> {
+    files.map(|f| (0..f.length()).filter_map(|i| f.get(i)).collect()).unwrap_or_default()
+}
+
+impl App {
+    fn listen(ctx: &Context<App>) -> Vec<EventListener> {
+        let window = dom::window();
+        let active = EventListenerOptions::enable_prevent_default();
+        let on = |name: &'static str, then: Box<dyn Fn(&web_sys::Event)>| {
+            EventListener::new_with_options(&window, name, active, move |e| then(e))
+        };
+        let link = ctx.link().clone();
+        let drop = move |e: &web_sys::Event| {
+            e.prevent_default();
+            link.send_message(Msg::Dragging(false));
+            let files = e.dyn_ref::<DragEvent>().and_then(DragEvent::data_transfer).map(|d| list(d.files())).unwrap_or_default();
+            if !files.is_empty() {
+                link.send_message(Msg::Open(files));
+            }
+        };
+        let link = ctx.link().clone();
+        let over = move |e: &web_sys::Event| {
+            e.prevent_default();
+            link.send_message(Msg::Dragging(true));
+        };
+        let link = ctx.link().clone();
+        let leave = move |e: &web_sys::Event| {
+            // Only leaving the window counts, not crossing elements inside it.
+            if e.dyn_ref::<DragEvent>().is_some_and(|e| e.related_target().is_none()) {
+                link.send_message(Msg::Dragging(false));
+            }
+        };
+        let link = ctx.link().clone();
+        let paste = move |e: &web_sys::Event| {
+            let Some(data) = e.dyn_ref::<ClipboardEvent>().and_then(ClipboardEvent::clipboard_data) else { return };
+            if dom::takes_text(e.target()) {
+                return;
+            }
+            let mut files = list(data.files());
+            if let Some(text) = data.get_data("text").ok().filter(|t| !t.trim().is_empty() && files.is_empty()) {
+                let parts = js_sys::Array::of1(&text.into());
+                files.extend(File::new_with_str_sequence(&parts, "pasted text"));
+            }
+            if !files.is_empty() {
+                e.prevent_default();
+                link.send_message(Msg::Open(files));
+            }
+        };
+        let link = ctx.link().clone();
+        let hash = move |_: &web_sys::Event| link.send_message(Msg::Hash);
+        let again = hash.clone();
+        let link = ctx.link().clone();
+        let key = move |e: &web_sys::Event| {
+            if let Some(e) = e.dyn_ref::<KeyboardEvent>() {
+                link.send_message(Msg::Key(e.clone()));
+            }
+        };
+        vec![
+            on("drop", Box::new(drop)),
+            on("dragover", Box::new(over)),
+            on("dragleave", Box::new(leave)),
+            on("paste", Box::new(paste)),
+            on("hashchange", Box::new(hash)),
+            on("popstate", Box::new(again)),
+            on("keydown", Box::new(key)),
+        ]
+    }
+
+    fn open(&mut self, files: Vec<File>) {
+        if self.loading.is_some() {
+            self.incoming.extend(files);
+            return;
+        }
+        dom::mark("hotspan:open");
+        dom::set_root("state", Some("loading"));
+        let names = files.iter().map(|f| (f.name(), f.size())).collect();
+        self.loading = Some(Loading { files: names, progress: FileProgress::default(), since: dom::now() });
+        self.client.open(&files);
+        self.files.extend(files);
+    }
+
+    fn opened(&mut self, answer: Result<Slabs, Failure>) {
+        dom::mark("hotspan:imported");
+        self.took_ms = self.loading.take().map_or(0.0, |l| dom::now() - l.since);
+        let summary = answer.and_then(|s| serde_json::from_str::<Summary>(&s.head).map_err(|e| Failure::new(e.to_string())));
+        match summary {
+            Ok(summary) => {
+                let nothing = summary.profiles.is_empty() && summary.spans == 0;
+                self.summary = Some(Rc::new(summary));
+                self.generation += 1;
+                if nothing {
+                    // Every file of the drop was refused: the ledger says why.
+                    self.place = Rc::new(ViewRef::of(View::Files));
+                    dom::go(&self.place.to_hash(), true);
+                } else if dom::hash().len() <= 1 {
+                    dom::go(&self.place.to_hash(), true);
+                }
+                let state = if nothing { "error" } else { "ready" };
+                dom::after_paint(move || {
+                    dom::mark("hotspan:view");
+                    dom::set_root("state", Some(state));
+                });
+            }
+            Err(failure) => {
+                self.notice = Some(failure.message);
+                dom::set_root("state", Some("error"));
+            }
+        }
+        if !self.incoming.is_empty() {
+            let files = std::mem::take(&mut self.incoming);
+            self.open(files);
+        }
+    }
+
+    /// Ends the worker and reads the remaining files again in a new one.
+    fn reopen(&mut self) {
+        self.client.restart();
+        self.loading = None;
+        self.incoming.clear();
+        self.summary = None;
+        let files = std::mem::take(&mut self.files);
+        if files.is_empty() {
+            dom::set_root("state", Some("empty"));
+            self.place = Rc::default();
+            dom::go("#", true);
+        } else {
+            self.open(files);
+        }
+    }
+
+    fn shared(&self, ctx: &Context<App>, summary: &Rc<Summary>) -> Shared {
+        Shared {
+            client: self.client.clone(),
+            summary: summary.clone(),
+            place: self.place.clone(),
+            go: ctx.link().callback(|(place, replace)| Msg::Go(place, replace)),
+            say: ctx.link().callback(Msg::Say),
+            export: ctx.link().callback(|(kind, finding)| Msg::Export(kind, finding)),
+            generation: self.generation,
+        }
+    }
+
+    fn key(&mut self, ctx: &Context<App>, e: &KeyboardEvent) -> bool {
+        let control = e.ctrl_key() || e.meta_key();
+        if control && e.key() == "o" {
+            e.prevent_default();
+            if let Some(input) = dom::document().get_element_by_id("open-input") {
+                input.unchecked_into::<HtmlInputElement>().click();
+            }
+            return false;
+        }
+        if e.key() == "Escape" && self.help {
+            self.help = false;
+            return true;
+        }
+        if dom::takes_text(e.target()) || e.alt_key() || (control && e.key() != "f") || self.summary.is_none() {
+            return false;
+        }
+        match e.key().as_str() {
+            "?" => self.help = !self.help,
+            "/" | "f" if e.key() == "/" || control => {
+                e.prevent_default();
+                dom::focus("[data-search]");
+                return false;
+            }
+            "e" => dom::focus("#export-menu summary"),
+            n => {
+                let views = n.parse::<usize>().ok().and_then(|n| View::ALL.get(n.wrapping_sub(1)));
+                let Some(view) = views.filter(|v| frame::unavailable(**v, self.summary.as_deref()).is_none()) else { return false };
+                ctx.link().send_message(Msg::Go(
+                    ViewRef { profile: self.place.profile, value: self.place.value.clone(), ..ViewRef::of(*view) },
+                    false,
+                ));
+            }
+        }
+        true
+    }
+}
+
+impl Component for App {
+    type Message = Msg;
+    type Properties = ();
+
+    fn create(ctx: &Context<App>) -> App {
+        if let Some(theme) = dom::setting("hotspan.theme") {
+            dom::set_root("theme", Some(&theme));
+        }
+        App {
+            client: Client::new(ctx.link().callback(Msg::Worker)),
+            summary: None,
+            loading: None,
+            place: Rc::new(ViewRef::parse(&dom::hash())),
+            files: Vec::new(),
+            incoming: Vec::new(),
+            generation: 0,
+            dragging: false,
+            help: false,
+            notice: None,
+            took_ms: 0.0,
+            _listeners: App::listen(ctx),
+        }
+    }
+
+    fn update(&mut self, ctx: &Context<App>, msg: Msg) -> bool {
+        match msg {
+            Msg::Open(files) => self.open(files),
+            Msg::Worker(Event::Progress(progress)) => {
+                if let Some(loading) = &mut self.loading {
+                    loading.progress = progress;
+                }
+            }
+            Msg::Worker(Event::Opened(answer)) => self.opened(answer),
+            Msg::Worker(Event::Crashed(why)) => {
+                let name = self
+                    .loading
+                    .as_ref()
+                    .and_then(|l| l.files.get(l.progress.file))
+                    .map_or(String::new(), |f| format!(" while reading {}", f.0));
+                self.notice = Some(format!(
+                    "The engine stopped{name}: {why}. The page goes on without these files; a smaller part of them may work."
+                ));
+                self.files.clear();
+                self.reopen();
+                dom::set_root("state", Some("error"));
+            }
+            Msg::Hash => {
+                let place = ViewRef::parse(&dom::hash());
+                if place == *self.place {
+                    return false;
+                }
+                self.place = Rc::new(place);
+            }
+            Msg::Go(place, replace) => {
+                if place == *self.place {
+                    return false;
+                }
+                dom::go(&place.to_hash(), replace);
+                self.place = Rc::new(place);
+            }
+            Msg::Cancel => {
+                // Files of the cancelled drop go; those that were open before are read again.
+                let gone = self.loading.as_ref().map_or(0, |l| l.files.len());
+                self.files.truncate(self.files.len().saturating_sub(gone));
+                self.notice = Some("Reading was stopped.".to_string());
+                self.reopen();
+            }
+            Msg::Close(index) => {
+                if index < self.files.len() {
+                    self.files.remove(index);
+                    self.reopen();
+                }
+            }
+            Msg::Key(e) => return self.key(ctx, &e),
+            Msg::Dragging(dragging) => {
+                let changed = self.dragging != dragging;
+                self.dragging = dragging;
+                return changed;
+            }
+            Msg::Sample(name) => {
+                let link = ctx.link().clone();
+                home::fetch_sample(name, move |result| match result {
+                    Ok(file) => link.send_message(Msg::Open(vec![file])),
+                    Err(why) => link.send_message(Msg::Say(why)),
+                });
+                return false;
+            }
+            Msg::Help(show) => self.help = show,
+            Msg::Theme => {
+                let next = match dom::setting("hotspan.theme").as_deref() {
+                    Some("dark") => "light",
+                    Some("light") => "system",
+                    _ => "dark",
+                };
+                dom::remember("hotspan.theme", next);
+                dom::set_root("theme", Some(next));
+                self.notice = Some(format!("Colours: {next}"));
+                // Canvases take their colours from the style sheet when they draw.
+                self.generation += 1;
+            }
+            Msg::Export(what, finding) => {
+                let Some(summary) = &self.summary else { return false };
+                let query = self.shared(ctx, summary).query();
+                let link = ctx.link().clone();
+                self.client.request(&Request::Export { what, query, finding }, move |a| link.send_message(Msg::Exported(a)));
+                return false;
+            }
+            Msg::Exported(answer) => match answer {
+                Ok(slabs) => {
+                    let head: Option<ExportHead> = serde_json::from_str(&slabs.head).ok();
+                    if let Some(head) = head {
+                        dom::download(&head.name, &head.mime, &slabs.reader().u8());
+                        let note = if head.note.is_empty() { String::new() } else { format!(" {}", head.note) };
+                        self.notice = Some(format!("Saved {}.{note}", head.name));
+                    }
+                }
+                Err(failure) => self.notice = Some(failure.message),
+            },
+            Msg::Say(text) => self.notice = (!text.is_empty()).then_some(text),
+        }
+        true
+    }
+
+    fn view(&self, ctx: &Context<App>) -> Html {
+        let link = ctx.link();
+        let body = match (&self.summary, &self.loading) {
+            (_, Some(loading)) => html! { <home::Progress loading={loading.clone()} cancel={link.callback(|()| Msg::Cancel)} /> },
+            (None, None) => html! { <home::Home sample={link.callback(Msg::Sample)} /> },
+            (Some(summary), None) => {
+                let shared = self.shared(ctx, summary);
+                frame::view_of(&shared)
+            }
+        };
+        html! {
+            <>
+                <frame::Bar
+                    summary={self.summary.clone()}
+                    open={link.callback(Msg::Open)}
+                    close={link.callback(Msg::Close)}
+                    export={link.callback(|kind| Msg::Export(kind, None))}
+                    theme={link.callback(|()| Msg::Theme)}
+                    help={link.callback(|()| Msg::Help(true))}
+                />
+                <div class="middle">
+                    if self.summary.is_some() {
+                        <frame::Rail summary={self.summary.clone()} place={self.place.clone()} go={link.callback(|p| Msg::Go(p, false))} />
+                    }
+                    <main id="main" tabindex="-1">{ body }</main>
+                </div>
+                <frame::Status summary={self.summary.clone()} took_ms={self.took_ms} />
+                if let Some(text) = &self.notice {
+                    <div class="notice" role="status">
+                        <span>{ text }</span>
+                        <button class="plain" aria-label="Dismiss" onclick={link.callback(|_| Msg::Say(String::new()))}>{ "×" }</button>
+                    </div>
+                }
+                if self.dragging {
+                    <div class="drop-cover" aria-hidden="true"><p>{ "Drop to open" }</p></div>
+                }
+                if self.help {
+                    <help::Help close={link.callback(|()| Msg::Help(false))} />
+                }
+            </>
+        }
+    }
+}
