@@ -1,6 +1,9 @@
 //! From a file's bytes to a recognised format: unwrapping, sniffing, reading, and the ledger.
 
-use super::{FORMATS, Format, Import, ImportError, LONG_PREFIX_BYTES, Limits, PREFIX_BYTES, Prefix, Progress, describe_start, detect};
+use super::{
+    FORMATS, Format, Import, ImportError, LONG_PREFIX_BYTES, Limits, PREFIX_BYTES, Prefix, Progress, Sniff, describe_start, detect,
+    unsupported,
+};
 use crate::base::ids::SourceId;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::{Session, Source};
@@ -102,8 +105,14 @@ fn recognise_and_read(import: &mut Import<'_>, input: &mut Peeked) -> (Option<&'
             break;
         }
     }
-    let Some(format) = found else {
-        let start = strip_mark(&input.head);
+    let start = strip_mark(&input.head);
+    // What is only similar to a format must not hide what the file really is.
+    if found.is_none_or(|(_, sure)| sure < Sniff::Certain)
+        && let Some(error) = unsupported::error(&Prefix { bytes: start, complete: false })
+    {
+        return (None, Err(error));
+    }
+    let Some((format, _)) = found else {
         let error = if start.iter().all(u8::is_ascii_whitespace) {
             ImportError::Empty
         } else {

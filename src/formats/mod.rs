@@ -13,6 +13,8 @@ pub mod perf_script;
 pub mod pprof;
 pub mod pprof_tables;
 pub mod span_sink;
+pub mod unsupported;
+pub mod unsupported_kinds;
 pub mod utf16;
 pub mod wire;
 pub mod zipkin;
@@ -211,8 +213,8 @@ impl Import<'_> {
     }
 }
 
-/// The format of a file: the surest, the first of equals.
-pub fn detect(prefix: &Prefix<'_>) -> Option<&'static dyn Format> {
+/// The format of a file and how sure it is: the surest, the first of equals.
+pub fn detect(prefix: &Prefix<'_>) -> Option<(&'static dyn Format, Sniff)> {
     let mut best: Option<(&'static dyn Format, Sniff)> = None;
     for format in FORMATS {
         let sniff = format.sniff(prefix);
@@ -220,7 +222,7 @@ pub fn detect(prefix: &Prefix<'_>) -> Option<&'static dyn Format> {
             best = Some((*format, sniff));
         }
     }
-    best.map(|(format, _)| format)
+    best
 }
 
 /// The start of a file for an error message: quoted text, or bytes in hex.

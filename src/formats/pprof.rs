@@ -61,7 +61,7 @@ impl Format for Pprof {
                 13 => true,
                 _ => return Sniff::No,
             };
-            if !expected || (matches!(number, 1..=5 | 11) && !is_message(value.bytes())) {
+            if !expected || (matches!(number, 1..=5 | 11) && !is_message(value.bytes())) || number == 1 && !is_value_type(value.bytes()) {
                 return Sniff::No;
             }
             types += u32::from(number == 1);
@@ -101,6 +101,11 @@ fn is_message(bytes: &[u8]) -> bool {
     let mut fields = Fields::new(bytes);
     fields.by_ref().take(64).for_each(drop);
     fields.damaged_at().is_none()
+}
+
+/// A sample type is two string numbers; messages of other schemas (OTLP, Perfetto) hold more in their field 1.
+fn is_value_type(bytes: &[u8]) -> bool {
+    Fields::new(bytes).all(|(number, value)| matches!((number, value), (1 | 2, Value::Int(_))))
 }
 
 fn malformed(reason: &str) -> ImportError {

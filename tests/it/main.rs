@@ -5,3 +5,4 @@ mod corpus;
 mod profile_analysis;
 mod profiles;
 mod traces;
+mod unsupported;

@@ -1,0 +1,323 @@
+//! The kinds of files that are known and not read. Order matters only where two marks fit one file: the narrower is first.
+
+use super::unsupported::Mark::{self, At, Binary, Keys, KeysHold, Start, StartHolds, Test};
+use super::unsupported::{Kind, is_cprofile, is_etl, is_gperftools_cpu, is_otlp_protobuf, is_perfetto};
+
+const fn kind(what: &'static str, instead: &'static str, marks: &'static [Mark]) -> Kind {
+    Kind { what, instead, marks }
+}
+
+/// Every kind.
+pub const KINDS: &[Kind] = &[
+    // Recordings of profilers, binary.
+    kind(
+        "a Linux perf.data recording",
+        "turn it into text on the machine that recorded it, `perf script -i perf.data > perf.txt`, and open that",
+        &[At(0, b"PERFILE2"), At(0, b"2ELIFREP"), At(0, b"PERFFILE")],
+    ),
+    kind(
+        "a Java Flight Recorder recording (.jfr)",
+        "fold it with async-profiler's converter, `jfrconv recording.jfr recording.collapsed`, and open the folded stacks",
+        &[At(0, b"FLR\0")],
+    ),
+    kind(
+        "a Java heap dump (.hprof), which lists objects and not where they were allocated",
+        "record the allocations with async-profiler, `asprof -e alloc -d 30 -o collapsed -f alloc.collapsed PID`, and open that",
+        &[At(0, b"JAVA PROFILE 1.0")],
+    ),
+    kind(
+        "a Go execution trace",
+        "extract a profile with `go tool trace -pprof=sync trace.out > sync.pprof` (or net, syscall, sched) and open that",
+        &[StartHolds("go 1.", " trace\0")],
+    ),
+    kind(
+        "a CPU profile of gperftools in its old binary form",
+        "convert it with `go tool pprof -proto PROGRAM FILE > cpu.pb.gz` and open that",
+        &[Test(is_gperftools_cpu)],
+    ),
+    kind(
+        "a Windows event trace (.etl)",
+        "fold its samples with UIforETW's `xperf_to_collapsedstacks.py` and open the folded stacks",
+        &[Test(is_etl)],
+    ),
+    kind(
+        "a .NET trace (.nettrace)",
+        "convert it with `dotnet-trace convert --format Chromium trace.nettrace` and open the Chrome trace",
+        &[At(0, b"Nettrace"), At(0, b"!FastSerialization.1"), Binary(b"!FastSerialization.1")],
+    ),
+    kind(
+        "a Perfetto trace in protobuf",
+        "convert it with Perfetto's `traceconv json trace.pftrace trace.json` and open the Chrome trace",
+        &[Test(is_perfetto)],
+    ),
+    kind(
+        "an OTLP message in protobuf",
+        "have the OpenTelemetry collector's file exporter write it with `format: json` and open that",
+        &[Test(is_otlp_protobuf)],
+    ),
+    kind(
+        "a cProfile table of Python, which keeps totals per function and no stacks",
+        "record with `py-spy record --format raw -o stacks.folded -- python PROGRAM` and open the folded stacks",
+        &[Test(is_cprofile)],
+    ),
+    kind(
+        "a memray recording of Python",
+        "look at it with `memray flamegraph FILE`, because memray writes no form that is read here",
+        &[At(0, b"memray\0")],
+    ),
+    kind(
+        "a stackprof dump of Ruby",
+        "fold it with `stackprof --stackcollapse FILE > stacks.folded` and open that",
+        &[StartHolds("\u{4}\u{8}{", ":mode"), Binary(b":\x11gc_samples"), Keys(&["mode", "interval", "samples", "gc_samples"])],
+    ),
+    kind(
+        "a gmon.out file of gprof, which keeps call counts and no stacks",
+        "record with `perf record -g PROGRAM` and open the text that `perf script` writes",
+        &[At(0, b"gmon")],
+    ),
+    kind(
+        "a trace-cmd recording of the Linux function tracer",
+        "record with `perf record -g PROGRAM` and open the text that `perf script` writes",
+        &[At(0, b"\x17\x08\x44tracing")],
+    ),
+    kind(
+        "an Android method trace",
+        "record with simpleperf and open the folded stacks that its `stackcollapse.py` writes",
+        &[Start("*version\n"), At(0, b"SLOW")],
+    ),
+    // Profiles as text.
+    kind(
+        "a heap profile in the old text form of gperftools",
+        "convert it with `go tool pprof -proto PROGRAM FILE > heap.pb.gz` and open that",
+        &[Start("heap profile:"), Start("--- heapz "), Start("--- heap "), Start("--- growthz ")],
+    ),
+    kind(
+        "a contention profile in the old text form of gperftools",
+        "convert it with `go tool pprof -proto PROGRAM FILE > contention.pb.gz` and open that",
+        &[Start("--- contentionz "), Start("--- contention:"), Start("--- mutex:")],
+    ),
+    kind(
+        "a Go profile in text form (debug=1)",
+        "fetch it without `debug=1`, for example `curl -o goroutine.pb.gz http://HOST/debug/pprof/goroutine`, and open that",
+        &[Start("goroutine profile: total"), Start("threadcreate profile: total"), Start("--- threadz ")],
+    ),
+    kind(
+        "a dump of goroutines as text",
+        "fetch them as a profile, `curl -o goroutine.pb.gz http://HOST/debug/pprof/goroutine`, and open that",
+        &[StartHolds("goroutine ", "]:\n")],
+    ),
+    kind(
+        "a thread dump of Java, one moment and not a profile",
+        "record with async-profiler, `asprof -d 30 -o collapsed -f cpu.collapsed PID`, and open that",
+        &[StartHolds("", "Full thread dump ")],
+    ),
+    kind(
+        "stacks that DTrace counted",
+        "fold them with `stackcollapse.pl` of FlameGraph or `inferno-collapse-dtrace` and open the folded stacks",
+        &[StartHolds("CPU ", "FUNCTION:NAME")],
+    ),
+    kind(
+        "stacks that bpftrace counted",
+        "fold them with `stackcollapse-bpftrace.pl` of FlameGraph and open the folded stacks",
+        &[StartHolds("Attaching ", "@["), StartHolds("@[\n", "]: ")],
+    ),
+    kind(
+        "a call tree of FreeBSD's pmcstat",
+        "fold it with `stackcollapse-pmc.pl` of FlameGraph and open the folded stacks",
+        &[StartHolds("@ ", " samples]")],
+    ),
+    kind(
+        "a report of macOS' `sample` command",
+        "fold it with `inferno-collapse-sample` or `stackcollapse-sample.awk` of FlameGraph and open the folded stacks",
+        &[Start("Analysis of sampling ")],
+    ),
+    kind(
+        "a call tree copied from Instruments",
+        "fold it with `stackcollapse-instruments.pl` of FlameGraph and open the folded stacks",
+        &[StartHolds("Running Time", "Symbol Name")],
+    ),
+    kind(
+        "an export of Instruments (xctrace)",
+        "fold it with `inferno-collapse-xctrace` and open the folded stacks",
+        &[StartHolds("<?xml", "<trace-query-result")],
+    ),
+    kind("a VTune export", "fold it with `inferno-collapse-vtune` and open the folded stacks", &[Start("Function Stack,")]),
+    kind(
+        "a call tree of Visual Studio's profiler",
+        "fold it with `inferno-collapse-vsprof` and open the folded stacks",
+        &[Start("Level,Function Name,")],
+    ),
+    kind(
+        "a profile of the Glasgow Haskell Compiler",
+        "fold it with `inferno-collapse-ghcprof` and open the folded stacks",
+        &[StartHolds("", "Time and Allocation Profiling Report")],
+    ),
+    kind(
+        "a profile of the Glasgow Haskell Compiler as JSON",
+        "run the program with `+RTS -p` instead of `-pj`, fold the .prof file with `inferno-collapse-ghcprof` and open the folded stacks",
+        &[Keys(&["program", "rts_arguments"])],
+    ),
+    kind(
+        "a trace of Xdebug",
+        "fold it with `stackcollapse-xdebug.php` of FlameGraph and open the folded stacks",
+        &[StartHolds("", "\nTRACE START [")],
+    ),
+    kind(
+        "a Callgrind or cachegrind file, which keeps costs per line and call and no stacks",
+        "record with `perf record -g PROGRAM` and open the text that `perf script` writes",
+        &[Start("# callgrind format"), StartHolds("version:", "\ncreator:"), StartHolds("", "\nevents: Ir")],
+    ),
+    kind(
+        "a Massif or DHAT file of Valgrind",
+        "record the heap with a profiler that writes pprof (Go, jemalloc_pprof, gperftools) and open that",
+        &[StartHolds("desc:", "\nsnapshot="), Keys(&["dhatFileVersion"])],
+    ),
+    kind(
+        "a heaptrack recording",
+        "fold it with `heaptrack_print --print-flamegraph stacks.folded FILE` and open that",
+        &[StartHolds("v ", "\nX ")],
+    ),
+    kind(
+        "a Papyrus stack log of Skyrim or Fallout 4",
+        "look at it with speedscope, because nothing turns it into a form that is read here",
+        &[StartHolds("Stack_", " log opened (PC)")],
+    ),
+    kind(
+        "a trace of the Linux kernel as text (ftrace)",
+        "convert it with Perfetto's `traceconv json trace.txt trace.json` and open the Chrome trace",
+        &[Start("# tracer: ")],
+    ),
+    // Profiles and dumps as JSON.
+    kind(
+        "a V8 CPU profile (.cpuprofile)",
+        "record the page with DevTools' Performance panel and open the Chrome trace it saves, or Node with the `pprof` package or `perf record -g node --perf-basic-prof`",
+        &[KeysHold(&["nodes"], "\"callFrame\""), KeysHold(&["head"], "\"hitCount\"")],
+    ),
+    kind(
+        "a V8 heap profile (.heapprofile)",
+        "record the heap with the `pprof` package of Node and open the pprof file",
+        &[KeysHold(&["head"], "\"selfSize\"")],
+    ),
+    kind(
+        "a V8 heap snapshot, which lists objects and not where they were allocated",
+        "record the heap with the `pprof` package of Node and open the pprof file",
+        &[Keys(&["snapshot"])],
+    ),
+    kind(
+        "a Firefox or samply profile",
+        "record the same program with `perf record -g` and open the text that `perf script` writes",
+        &[Keys(&["meta", "threads"]), Keys(&["meta", "libs"]), KeysHold(&["meta"], "\"preprocessedProfileVersion\"")],
+    ),
+    kind(
+        "a speedscope profile",
+        "have its recorder write another form: py-spy `--format raw`, rbspy `--format collapsed`, `dotnet-trace convert --format Chromium`",
+        &[KeysHold(&["$schema"], "speedscope"), Keys(&["shared", "profiles"])],
+    ),
+    kind(
+        "an archive of web requests (.har)",
+        "record the page with DevTools' Performance panel and open the Chrome trace it saves",
+        &[KeysHold(&["log"], "\"entries\""), KeysHold(&["log"], "\"creator\"")],
+    ),
+    // Traces.
+    kind(
+        "Zipkin v1 spans",
+        "fetch the trace from `/api/v2/trace/ID` of the Zipkin server, which gives Zipkin v2, and open that",
+        &[Keys(&["binaryAnnotations"])],
+    ),
+    kind(
+        "OpenTelemetry logs, which hold no spans",
+        "export traces instead (OTLP JSON with `resourceSpans`) and open them",
+        &[Keys(&["resourceLogs"])],
+    ),
+    kind(
+        "OpenTelemetry metrics, which hold no spans",
+        "export traces instead (OTLP JSON with `resourceSpans`) and open them",
+        &[Keys(&["resourceMetrics"])],
+    ),
+    kind(
+        "an OpenTelemetry profile, a format that is still in development",
+        "record the program with a profiler that writes pprof and open that",
+        &[Keys(&["resourceProfiles"])],
+    ),
+    kind(
+        "a list of search results of Tempo, without spans",
+        "fetch one trace from `/api/traces/ID` of Tempo and open that",
+        &[KeysHold(&["traces"], "\"rootServiceName\"")],
+    ),
+    kind(
+        "an AWS X-Ray trace",
+        "have the OpenTelemetry collector export the spans as OTLP JSON and open that",
+        &[KeysHold(&["Traces"], "\"Segments\""), Keys(&["Segments"]), Keys(&["trace_id", "id", "start_time"])],
+    ),
+    kind(
+        "output of OpenTelemetry's console exporter",
+        "use an OTLP exporter and the collector's file exporter, which write OTLP JSON, and open that",
+        &[KeysHold(&["context", "start_time"], "\"trace_id\""), Keys(&["SpanContext", "StartTime"])],
+    ),
+    kind(
+        "spans out of an Elasticsearch index",
+        "fetch the trace from `/api/traces/ID` of Jaeger's query service and open that",
+        &[KeysHold(&["hits"], "\"_source\"")],
+    ),
+    kind(
+        "Jaeger spans without their trace",
+        "fetch the whole trace from `/api/traces/ID` of Jaeger's query service and open that",
+        &[Keys(&["traceID", "spanID"])],
+    ),
+    kind(
+        "a Datadog trace",
+        "have the OpenTelemetry collector export the spans as OTLP JSON and open that",
+        &[Keys(&["trace_id", "span_id", "service", "resource"])],
+    ),
+    // Containers and things that are no recordings.
+    kind("a zip archive", "unpack it and open the files in it", &[At(0, b"PK\x03\x04"), At(0, b"PK\x05\x06")]),
+    kind("a tar archive", "unpack it and open the files in it", &[At(257, b"ustar")]),
+    kind("compressed with zstd", "unpack it with `zstd -d FILE` and open the result", &[At(0, b"\x28\xb5\x2f\xfd")]),
+    kind("compressed with xz", "unpack it with `xz -d FILE` and open the result", &[At(0, b"\xfd7zXZ\0")]),
+    kind(
+        "compressed with bzip2",
+        "unpack it with `bzip2 -d FILE` and open the result",
+        &[
+            At(0, b"BZh11AY&SY"),
+            At(0, b"BZh21AY&SY"),
+            At(0, b"BZh31AY&SY"),
+            At(0, b"BZh41AY&SY"),
+            At(0, b"BZh51AY&SY"),
+            At(0, b"BZh61AY&SY"),
+            At(0, b"BZh71AY&SY"),
+            At(0, b"BZh81AY&SY"),
+            At(0, b"BZh91AY&SY"),
+        ],
+    ),
+    kind("compressed with lz4", "unpack it with `lz4 -d FILE` and open the result", &[At(0, b"\x04\x22\x4d\x18")]),
+    kind("a 7-Zip or RAR archive", "unpack it and open the files in it", &[At(0, b"7z\xbc\xaf\x27\x1c"), At(0, b"Rar!\x1a\x07")]),
+    kind(
+        "a program or library (or its core dump), not a recording of one",
+        "record it, for example with `perf record -g PROGRAM`, and open the text that `perf script` writes",
+        &[
+            At(0, b"\x7fELF"),
+            At(0, b"\xcf\xfa\xed\xfe"),
+            At(0, b"\xce\xfa\xed\xfe"),
+            At(0, b"\xca\xfe\xba\xbe"),
+            At(0, b"\0asm"),
+            At(0, b"!<arch>\n"),
+            At(0, b"MZ\x90\0"),
+        ],
+    ),
+    kind(
+        "a flame graph as a picture (SVG)",
+        "open the folded stacks that it was drawn from",
+        &[Start("<svg"), StartHolds("<?xml", "<svg")],
+    ),
+    kind(
+        "a web page",
+        "save the data instead: the sign-in or error page of a server is often stored by mistake, and a flame graph page can be written as folded stacks by its tool",
+        &[Start("<!doctype html"), Start("<html"), StartHolds("<!--", "<html")],
+    ),
+    kind(
+        "a picture or a document",
+        "open the recording that it was made from",
+        &[At(0, b"\x89PNG"), At(0, b"\xff\xd8\xff"), At(0, b"GIF8"), At(8, b"WEBP"), At(0, b"%PDF-")],
+    ),
+    kind("an SQLite database", "export its profile or trace with the tool that wrote it and open that", &[At(0, b"SQLite format 3\0")]),
+];

@@ -1,0 +1,124 @@
+//! Files that are known and not read get a sentence that names them; what is read is never taken for one of them.
+
+use crate::corpus::{expected, open, open_bytes};
+
+/// Corpus files (by the start of their name) and a part of the sentence that they must get. A row goes when a format learns
+/// to read the file.
+const KNOWN: &[(&str, &str)] = &[
+    ("perf-data/", "perf.data"),
+    ("cpuprofile/", "V8 CPU profile"),
+    ("heapprofile/", "V8 heap profile"),
+    ("gecko/", "Firefox"),
+    ("speedscope/", "speedscope"),
+    ("zipkin-v1/", "Zipkin v1"),
+    ("chrome-trace/catapult--simple_trace_zip.zip", "zip"),
+    ("pprof-legacy/gonotes--1.net.http.pprof.goroutine.debug1.txt", "debug=1"),
+    ("pprof-legacy/gpprof--cppbench.contention", "contention"),
+    ("pprof-legacy/gpprof--cppbench.cpu", "CPU profile of gperftools"),
+    ("pprof-legacy/gpprof--gobench.cpu", "CPU profile of gperftools"),
+    ("pprof-legacy/gpprof--cppbench.heap", "heap profile"),
+    ("pprof-legacy/gpprof--java.heap", "heap profile"),
+    ("other/dhat2fg--dhat-heap.json", "DHAT"),
+    ("other/ffprof--art-trace-regular", "Android"),
+    ("other/ffprof--dhat", "DHAT"),
+    ("other/flamegraph--example-dtrace", "DTrace"),
+    ("other/gonotes--1.net.http.pprof.goroutine.debug2.txt", "goroutines"),
+    ("other/inferno--CallTreeSummary.csv", "Visual Studio"),
+    ("other/inferno--rust-names.txt", "DTrace"),
+    ("other/inferno--sample.txt", "sample"),
+    ("other/inferno--stack-ustack.txt", "DTrace"),
+    ("other/inferno--utf8.prof", "Haskell"),
+    ("other/inferno--vtune.csv", "VTune"),
+    ("other/jfr-parser", "Flight Recorder"),
+    ("other/otel-proto--logs.json", "logs"),
+    ("other/otel-proto--metrics.json", "metrics"),
+    ("other/speedscope--callgrind", "Callgrind"),
+    ("other/speedscope--object-stackprof", "stackprof"),
+    ("other/speedscope--simple-cpu-stackprof", "stackprof"),
+    ("other/speedscope--simple-time-profile", "Instruments"),
+    ("other/speedscope--simple.prof", "Haskell"),
+    ("other/speedscope--simple.txt", "pmcstat"),
+    ("other/speedscope--stack.log", "Papyrus"),
+    ("jaeger/jaeger--trace_invalid_json.json", "Jaeger spans"),
+];
+
+#[test]
+fn the_corpus_is_named() {
+    let mut wrong = Vec::new();
+    let folders = ["perf-data", "cpuprofile", "heapprofile", "gecko", "speedscope", "zipkin-v1", "pprof-legacy", "other"];
+    let mut files = 0;
+    for (file, _, _) in expected(&[&folders[..], &["chrome-trace", "jaeger"]].concat()) {
+        let row = KNOWN.iter().find(|(start, _)| file.starts_with(start));
+        let Some((_, part)) = row else {
+            if folders.iter().any(|f| file.starts_with(&format!("{f}/"))) {
+                wrong.push(format!("{file}: no row says what it is"));
+            }
+            continue;
+        };
+        files += 1;
+        let engine = open(&file).unwrap();
+        let error = engine.session.sources[0].error.clone().unwrap_or_default();
+        if !error.starts_with("it is ") || !error.contains(part) || !error.contains("; ") {
+            wrong.push(format!("{file}: expected {part:?} in {error:?}"));
+        }
+    }
+    println!("unsupported: {files} files, {} differ", wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn other_files_are_named() {
+    let etl = [&0x10000_u32.to_le_bytes()[..], &[0; 68], &[2, 0, 2, 0xc0, 0, 0]].concat();
+    let tar = [&b"perf.folded"[..], &[0; 246], b"ustar\x0000"].concat();
+    let cases: &[(&[u8], &str)] = &[
+        (b"PK\x03\x04\x14\0\0\0", "zip"),
+        (b"\x28\xb5\x2f\xfd\x04\0", "zstd -d"),
+        (b"\xfd7zXZ\0\0\x04", "xz -d"),
+        (b"BZh91AY&SY\0", "bzip2 -d"),
+        (b"\x04\x22\x4d\x18\x64", "lz4 -d"),
+        (&tar, "tar archive"),
+        (&etl, "Windows event trace"),
+        (b"\x7fELF\x02\x01\x01\0", "program"),
+        (b"MZ\x90\0\x03This program cannot be run in DOS mode.", "program"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "picture"),
+        (b"%PDF-1.7\n", "document"),
+        (b"<!DOCTYPE html><html><title>Sign in</title>", "web page"),
+        (b"\n<?xml version=\"1.0\"?>\n<svg width=\"1200\">", "picture (SVG)"),
+        (b"<?xml version=\"1.0\"?><trace-query-result><node/>", "Instruments"),
+        (b"Nettrace\x14\0\0\0!FastSerialization.1", ".NET"),
+        (b"go 1.22 trace\0\0\0\x01\x02", "go tool trace"),
+        (b"JAVA PROFILE 1.0.2\0\0\0\0\x08", "heap dump"),
+        (b"{\x29\x03\xda\x0aprofile.py", "py-spy"),
+        (b"2024-01-01 10:00:00\nFull thread dump OpenJDK 64-Bit Server VM\n", "thread dump"),
+        (b"Attaching 1 probe...\n\n\n@[\n    f+1\n    g+2\n]: 5\n", "bpftrace"),
+        (b"v 10400 2\nX ./app\nI 1000 8\n", "heaptrack_print"),
+        (b"# tracer: nop\n#\n", "traceconv"),
+        (b"SQLite format 3\0\x10\0", "SQLite"),
+        (b"{\"log\":{\"version\":\"1.2\",\"creator\":{},\"entries\":[]}}", ".har"),
+        (b"{\"snapshot\":{\"meta\":{}},\"nodes\":[]}", "heap snapshot"),
+        (b"{\"traces\":[{\"traceID\":\"1\",\"rootServiceName\":\"a\"}]}", "Tempo"),
+        (b"{\"Traces\":[{\"Id\":\"1\",\"Segments\":[]}]}", "X-Ray"),
+        (b"[[{\"trace_id\":1,\"span_id\":2,\"service\":\"a\",\"resource\":\"b\"}]]", "Datadog"),
+        (b"{\"name\":\"a\",\"context\":{\"trace_id\":\"0x1\"},\"start_time\":\"2024\"}", "console exporter"),
+        (b"{\"hits\":{\"hits\":[{\"_source\":{}}]}}", "Elasticsearch"),
+        (b"{\"resourceProfiles\":[]}", "in development"),
+    ];
+    for (bytes, part) in cases {
+        let engine = open_bytes(bytes.to_vec());
+        let source = &engine.session.sources[0];
+        let error = source.error.clone().unwrap_or_default();
+        assert!(error.starts_with("it is ") && error.contains(part), "{:?}: {error}", String::from_utf8_lossy(bytes));
+        assert_eq!(source.format, "", "{error}");
+    }
+}
+
+#[test]
+fn a_known_kind_is_known_inside_gzip_too() {
+    use std::io::Write;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"PERFILE2\x10\0\0\0\0\0\0\0").unwrap();
+    let engine = open_bytes(gzip.finish().unwrap());
+    let source = &engine.session.sources[0];
+    assert!(source.error.as_deref().is_some_and(|e| e.contains("perf script -i")), "{:?}", source.error);
+    assert_eq!(source.container, ["gzip"]);
+}
