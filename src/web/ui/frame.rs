@@ -1,6 +1,6 @@
 //! The frame around the views: bar, rail, status line, and the choice of the view.
 
-use super::{Shared, files, findings, json};
+use super::{Shared, files, findings, flame, functions, json};
 use crate::base::quantity::{format_count, format_ns, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::ExportKind;
@@ -29,7 +29,9 @@ pub fn view_of(shared: &Shared) -> Html {
     match s.place.view {
         View::Findings => html! { <findings::Findings shared={s} /> },
         View::Files => html! { <files::Files shared={s} /> },
-        _ => html! {},
+        View::Flame => html! { <flame::Flame shared={s} /> },
+        View::Functions => html! { <functions::Functions shared={s} /> },
+        View::Traces | View::Services => html! {},
     }
 }
 

@@ -2,10 +2,14 @@
 
 pub mod files;
 pub mod findings;
+pub mod flame;
+pub mod flame_canvas;
 pub mod frame;
+pub mod functions;
 pub mod help;
 pub mod home;
 pub mod json;
+pub mod selectors;
 
 use super::client::{Client, Event};
 use super::dom;

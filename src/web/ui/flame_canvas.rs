@@ -1,0 +1,480 @@
+//! The canvas of flame graphs and charts. Hover, zoom, pan and search need no message to the worker.
+
+use crate::base::quantity::{format_share, format_value};
+use crate::engine::protocol::flame::{FlameData, FlameMode};
+use crate::paint::flame::{ABOVE_ZOOM, Boxes, HOVERED, MATCH, Matches, ON_PATH, Picture, Rows, SELECTED, Viewport, draw, hit};
+use crate::web::dom;
+use gloo::events::{EventListener, EventListenerOptions};
+use std::rc::Rc;
+use wasm_bindgen::JsCast;
+use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, KeyboardEvent, MouseEvent, WheelEvent};
+use yew::prelude::*;
+
+/// Height of a row in CSS pixels.
+pub const ROW: f64 = 20.0;
+const CHAR: f64 = 6.4;
+
+/// Inputs of [`FlameCanvas`].
+#[derive(Properties)]
+pub struct Props {
+    /// The picture.
+    pub data: Rc<FlameData>,
+    /// Result of the search.
+    pub matches: Option<Rc<Matches>>,
+    /// Selected box.
+    pub selected: Option<u32>,
+    /// The part of the x axis that is shown.
+    pub window: (f64, f64),
+    /// Row that must be on screen, when it changes.
+    pub reveal: u32,
+    /// A click selected a box, or nothing.
+    pub select: Callback<Option<u32>>,
+    /// A double click or Enter zooms to a box; `None` fits all.
+    pub zoom_to: Callback<Option<u32>>,
+    /// Wheel, drag or keys changed the window.
+    pub zoom: Callback<(f64, f64)>,
+    /// Redraws with the colours of the style sheet when it changes.
+    pub generation: u32,
+}
+
+impl PartialEq for Props {
+    fn eq(&self, o: &Props) -> bool {
+        let same_matches = match (&self.matches, &o.matches) {
+            (Some(a), Some(b)) => Rc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        Rc::ptr_eq(&self.data, &o.data)
+            && same_matches
+            && self.selected == o.selected
+            && self.window == o.window
+            && self.reveal == o.reveal
+            && self.generation == o.generation
+    }
+}
+
+/// What happens on the canvas.
+pub enum Msg {
+    /// The pointer moved.
+    Move(MouseEvent),
+    /// The pointer left.
+    Leave,
+    /// A button was pressed.
+    Down(MouseEvent),
+    /// A button was released.
+    Up(MouseEvent),
+    /// Two clicks.
+    Double(MouseEvent),
+    /// The wheel turned.
+    Wheel(WheelEvent),
+    /// A key.
+    Key(KeyboardEvent),
+    /// The canvas has another size.
+    Resize,
+}
+
+/// The canvas.
+pub struct FlameCanvas {
+    canvas: NodeRef,
+    rows: Rows,
+    size: (f64, f64),
+    scroll: f64,
+    hovered: Option<u32>,
+    pointer: (f64, f64),
+    /// Where a drag began: pointer, window, scroll; and whether it moved.
+    drag: Option<((f64, f64), (f64, f64), f64, bool)>,
+    palette: Palette,
+    listeners: Vec<EventListener>,
+}
+
+struct Palette {
+    own: Vec<String>,
+    other: Vec<String>,
+    text: String,
+    matched: String,
+    strong: String,
+    line: String,
+}
+
+impl Palette {
+    fn read(categories: usize) -> Palette {
+        let list = |name: &str, n: usize| (0..n).map(|i| dom::token(&format!("--{name}-{i}"))).collect::<Vec<_>>();
+        Palette {
+            own: list("flame", 8),
+            other: (0..categories.max(1)).map(|c| dom::token(&format!("--kind-{}", c % 8))).collect(),
+            text: dom::token("--flame-text"),
+            matched: dom::token("--match"),
+            strong: dom::token("--text"),
+            line: dom::token("--line"),
+        }
+    }
+}
+
+fn boxes(data: &FlameData) -> Boxes<'_> {
+    Boxes {
+        parent: &data.parent,
+        depth: &data.depth,
+        name: &data.name,
+        start: &data.start,
+        total: &data.total,
+        names: &data.names,
+        name_category: &data.name_category,
+    }
+}
+
+impl FlameCanvas {
+    fn viewport<'a>(&self, props: &'a Props) -> Viewport<'a> {
+        Viewport {
+            width: self.size.0,
+            height: self.size.1,
+            row_height: ROW,
+            scroll: self.scroll,
+            window: props.window,
+            char_width: CHAR,
+            upward: false,
+            hovered: self.hovered,
+            selected: props.selected,
+            matches: props.matches.as_deref(),
+        }
+    }
+
+    fn point(&self, e: &MouseEvent) -> (f64, f64) {
+        (f64::from(e.offset_x()), f64::from(e.offset_y()))
+    }
+
+    fn measure(&mut self) {
+        if let Some(canvas) = self.canvas.cast::<HtmlCanvasElement>() {
+            let rect = canvas.get_bounding_client_rect();
+            self.size = (rect.width(), rect.height());
+        }
+    }
+
+    fn clamp_scroll(&mut self) {
+        let most = (self.rows.len() as f64 * ROW - self.size.1 + ROW).max(0.0);
+        self.scroll = self.scroll.clamp(0.0, most);
+    }
+
+    fn paint(&self, props: &Props) {
+        let Some(canvas) = self.canvas.cast::<HtmlCanvasElement>() else { return };
+        let ratio = dom::window().device_pixel_ratio();
+        let (w, h) = self.size;
+        let (pw, ph) = ((w * ratio).round() as u32, (h * ratio).round() as u32);
+        if canvas.width() != pw || canvas.height() != ph {
+            canvas.set_width(pw);
+            canvas.set_height(ph);
+        }
+        let Some(ctx) = canvas.get_context("2d").ok().flatten().and_then(|c| c.dyn_into::<CanvasRenderingContext2d>().ok()) else { return };
+        let _ = ctx.set_transform(ratio, 0.0, 0.0, ratio, 0.0, 0.0);
+        ctx.clear_rect(0.0, 0.0, w, h);
+        let picture = draw(&boxes(&props.data), &self.rows, &self.viewport(props));
+        self.fill(&ctx, &picture, props.matches.is_some());
+        if props.data.head.mode == FlameMode::Chart {
+            ctx.set_fill_style_str(&self.palette.strong);
+            ctx.set_font("600 11px system-ui, sans-serif");
+            for track in &props.data.head.tracks {
+                let y = f64::from(track.first_row) * ROW - self.scroll - 5.0;
+                if !track.name.is_empty() && y > 0.0 && y < h {
+                    let _ = ctx.fill_text(&track.name, 4.0, y);
+                }
+            }
+        }
+    }
+
+    fn fill(&self, ctx: &CanvasRenderingContext2d, picture: &Picture, searching: bool) {
+        let p = &self.palette;
+        for r in &picture.rects {
+            let colour = if r.flags & MATCH != 0 {
+                &p.matched
+            } else if r.category > 0 {
+                &p.other[r.category as usize % p.other.len()]
+            } else {
+                &p.own[r.shade as usize % p.own.len()]
+            };
+            let faded = r.flags & ABOVE_ZOOM != 0 || searching && r.flags & MATCH == 0;
+            ctx.set_global_alpha(if faded { 0.45 } else { 1.0 });
+            ctx.set_fill_style_str(colour);
+            ctx.fill_rect(r.x.into(), r.y.into(), r.w.into(), r.h.into());
+            if r.flags & (SELECTED | HOVERED | ON_PATH) != 0 && r.w > 2.0 {
+                ctx.set_global_alpha(1.0);
+                ctx.set_stroke_style_str(if r.flags & ON_PATH != 0 { &p.line } else { &p.strong });
+                ctx.set_line_width(if r.flags & SELECTED != 0 { 2.0 } else { 1.0 });
+                ctx.stroke_rect(f64::from(r.x) + 0.5, f64::from(r.y) + 0.5, f64::from(r.w) - 1.0, f64::from(r.h) - 1.0);
+            }
+        }
+        ctx.set_global_alpha(1.0);
+        ctx.set_fill_style_str(&p.text);
+        ctx.set_font("12px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace");
+        ctx.set_text_baseline("middle");
+        for label in &picture.labels {
+            let _ = ctx.fill_text(&label.text, label.x.into(), label.y.into());
+        }
+    }
+
+    /// A window of another width around a point, inside the picture.
+    fn zoomed(&self, props: &Props, factor: f64, at: f64) -> (f64, f64) {
+        let (from, to) = props.window;
+        let extent = props.data.head.extent;
+        let span = ((to - from) * factor).clamp(extent * 1e-9, extent);
+        let focus = from + (to - from) * (at / self.size.0.max(1.0)).clamp(0.0, 1.0);
+        let share = (focus - from) / (to - from).max(f64::MIN_POSITIVE);
+        let start = (focus - span * share).clamp(0.0, (extent - span).max(0.0));
+        (start, start + span)
+    }
+
+    fn panned(&self, props: &Props, pixels: f64) -> (f64, f64) {
+        let (from, to) = props.window;
+        let span = to - from;
+        let start = (from + pixels / self.size.0.max(1.0) * span).clamp(0.0, (props.data.head.extent - span).max(0.0));
+        (start, start + span)
+    }
+
+    fn key(&mut self, props: &Props, e: &KeyboardEvent) -> bool {
+        if dom::takes_text(e.target()) || e.ctrl_key() || e.meta_key() || e.alt_key() {
+            return false;
+        }
+        let data = &props.data;
+        let middle = self.size.0 / 2.0;
+        let step = self.size.0 / 8.0;
+        let children = |node: u32| {
+            (0..data.parent.len() as u32)
+                .skip(node as usize + 1)
+                .take_while(move |n| data.depth[*n as usize] > data.depth[node as usize])
+                .filter(move |n| data.parent[*n as usize] == node)
+        };
+        match (e.key().as_str(), props.selected) {
+            ("+" | "=" | "w", _) => props.zoom.emit(self.zoomed(props, 0.7, middle)),
+            ("-" | "s", _) => props.zoom.emit(self.zoomed(props, 1.0 / 0.7, middle)),
+            ("0", _) => props.zoom_to.emit(None),
+            ("a", _) => props.zoom.emit(self.panned(props, -step)),
+            ("d", _) => props.zoom.emit(self.panned(props, step)),
+            ("ArrowUp", Some(n)) => props.select.emit(Some(data.parent[n as usize]).filter(|p| *p != u32::MAX).or(Some(n))),
+            ("ArrowDown", Some(n)) => {
+                let widest = children(n).max_by(|a, b| data.total[*a as usize].total_cmp(&data.total[*b as usize]));
+                props.select.emit(widest.or(Some(n)));
+            }
+            ("ArrowLeft" | "ArrowRight", Some(n)) => {
+                let parent = data.parent[n as usize];
+                let siblings: Vec<u32> = if parent == u32::MAX {
+                    (0..data.parent.len() as u32).filter(|i| data.parent[*i as usize] == u32::MAX).collect()
+                } else {
+                    children(parent).collect()
+                };
+                let at = siblings.iter().position(|s| *s == n).unwrap_or(0);
+                let next = if e.key() == "ArrowLeft" { at.saturating_sub(1) } else { (at + 1).min(siblings.len().saturating_sub(1)) };
+                props.select.emit(siblings.get(next).copied().or(Some(n)));
+            }
+            ("ArrowUp" | "ArrowDown" | "ArrowLeft" | "ArrowRight", None) => props.select.emit((!data.parent.is_empty()).then_some(0)),
+            ("Enter", Some(n))
+                if !e.target().and_then(|t| t.dyn_into::<web_sys::Element>().ok()).is_some_and(|t| t.tag_name() == "BUTTON") =>
+            {
+                props.zoom_to.emit(Some(n));
+            }
+            _ => return false,
+        }
+        e.prevent_default();
+        false
+    }
+
+    fn tooltip(&self, props: &Props) -> Html {
+        let Some(node) = self.hovered.filter(|_| self.drag.is_none_or(|d| !d.3)) else { return html! {} };
+        let data = &props.data;
+        let (i, unit) = (node as usize, data.head.unit.as_str());
+        let total = data.total[i];
+        let parent = data.parent[i];
+        let of_parent = if parent == u32::MAX { data.head.extent } else { data.total[parent as usize] };
+        let share = |whole: f64| format_share(if whole > 0.0 { total / whole } else { 0.0 });
+        let left = self.pointer.0 + 14.0;
+        let side = if left + 420.0 > self.size.0 {
+            format!("right:{}px", (self.size.0 - self.pointer.0 + 8.0).max(0.0))
+        } else {
+            format!("left:{left}px")
+        };
+        let vertical = if self.pointer.1 + 150.0 > self.size.1 {
+            format!("bottom:{}px", self.size.1 - self.pointer.1 + 10.0)
+        } else {
+            format!("top:{}px", self.pointer.1 + 16.0)
+        };
+        let place = [data.module_of(node), data.file_of(node)].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(" · ");
+        html! {
+            <div class="tooltip" style={format!("{side};{vertical}")} role="tooltip">
+                <code>{ data.name_of(node) }</code>
+                <div>{ format!("total {} ({} of all, {} of its parent)", format_value(total, unit), share(data.head.extent), share(of_parent)) }</div>
+                <div>{ format!("self {}", format_value(data.self_weight[i], unit)) }</div>
+                if !place.is_empty() { <div class="dim">{ place }</div> }
+            </div>
+        }
+    }
+}
+
+impl Component for FlameCanvas {
+    type Message = Msg;
+    type Properties = Props;
+
+    fn create(ctx: &Context<FlameCanvas>) -> FlameCanvas {
+        let data = &ctx.props().data;
+        FlameCanvas {
+            canvas: NodeRef::default(),
+            rows: Rows::new(&data.depth),
+            size: (0.0, 0.0),
+            scroll: 0.0,
+            hovered: None,
+            pointer: (0.0, 0.0),
+            drag: None,
+            palette: Palette::read(data.head.categories.len()),
+            listeners: Vec::new(),
+        }
+    }
+
+    fn changed(&mut self, ctx: &Context<FlameCanvas>, old: &Props) -> bool {
+        let props = ctx.props();
+        if !Rc::ptr_eq(&props.data, &old.data) {
+            self.rows = Rows::new(&props.data.depth);
+            self.hovered = None;
+            self.scroll = 0.0;
+        }
+        self.palette = Palette::read(props.data.head.categories.len());
+        if props.reveal != old.reveal || props.selected != old.selected {
+            let y = f64::from(props.selected.and_then(|n| props.data.depth.get(n as usize).copied()).unwrap_or(props.reveal)) * ROW;
+            if y < self.scroll || y + ROW > self.scroll + self.size.1 {
+                self.scroll = y - self.size.1 / 3.0;
+                self.clamp_scroll();
+            }
+        }
+        true
+    }
+
+    fn update(&mut self, ctx: &Context<FlameCanvas>, msg: Msg) -> bool {
+        let props = ctx.props();
+        match msg {
+            Msg::Move(e) => {
+                self.pointer = self.point(&e);
+                if let Some((from, window, scroll, _)) = self.drag {
+                    let (dx, dy) = (self.pointer.0 - from.0, self.pointer.1 - from.1);
+                    if dx.abs() + dy.abs() < 4.0 {
+                        return false;
+                    }
+                    self.drag = Some((from, window, scroll, true));
+                    self.scroll = scroll - dy;
+                    self.clamp_scroll();
+                    let span = window.1 - window.0;
+                    let start = (window.0 - dx / self.size.0.max(1.0) * span).clamp(0.0, (props.data.head.extent - span).max(0.0));
+                    if (start, start + span) != props.window {
+                        props.zoom.emit((start, start + span));
+                    }
+                    return true;
+                }
+                let found = hit(&boxes(&props.data), &self.rows, &self.viewport(props), self.pointer.0, self.pointer.1);
+                let changed = found != self.hovered || found.is_some();
+                self.hovered = found;
+                changed
+            }
+            Msg::Leave => {
+                self.drag = None;
+                self.hovered.take().is_some()
+            }
+            Msg::Down(e) => {
+                if e.button() == 0 {
+                    self.drag = Some((self.point(&e), props.window, self.scroll, false));
+                }
+                false
+            }
+            Msg::Up(e) => {
+                let moved = self.drag.take().is_none_or(|d| d.3);
+                if !moved {
+                    let (x, y) = self.point(&e);
+                    props.select.emit(hit(&boxes(&props.data), &self.rows, &self.viewport(props), x, y));
+                }
+                true
+            }
+            Msg::Double(e) => {
+                let (x, y) = self.point(&e);
+                props.zoom_to.emit(hit(&boxes(&props.data), &self.rows, &self.viewport(props), x, y));
+                false
+            }
+            Msg::Wheel(e) => {
+                e.prevent_default();
+                if e.ctrl_key() || e.meta_key() {
+                    let factor = (e.delta_y() * 0.004).clamp(-1.0, 1.0).exp();
+                    let at = self.point(&e).0;
+                    props.zoom.emit(self.zoomed(props, factor, at));
+                } else if e.shift_key() || e.delta_x().abs() > e.delta_y().abs() {
+                    let delta = if e.delta_x() == 0.0 { e.delta_y() } else { e.delta_x() };
+                    props.zoom.emit(self.panned(props, delta));
+                } else {
+                    self.scroll += e.delta_y();
+                    self.clamp_scroll();
+                }
+                true
+            }
+            Msg::Key(e) => self.key(props, &e),
+            Msg::Resize => {
+                self.measure();
+                self.clamp_scroll();
+                true
+            }
+        }
+    }
+
+    fn view(&self, ctx: &Context<FlameCanvas>) -> Html {
+        let link = ctx.link();
+        let cursor = if self.drag.is_some_and(|d| d.3) {
+            "grabbing"
+        } else if self.hovered.is_some() {
+            "pointer"
+        } else {
+            "default"
+        };
+        html! {
+            <div class="canvas-box">
+                <canvas
+                    ref={self.canvas.clone()}
+                    tabindex="0"
+                    role="img"
+                    aria-label="Flame graph. The list beside it says the same in words; arrows move the selection, Enter zooms."
+                    style={format!("cursor:{cursor}")}
+                    onmousemove={link.callback(Msg::Move)}
+                    onmouseleave={link.callback(|_| Msg::Leave)}
+                    onmousedown={link.callback(Msg::Down)}
+                    onmouseup={link.callback(Msg::Up)}
+                    ondblclick={link.callback(Msg::Double)}
+                />
+                { self.tooltip(ctx.props()) }
+            </div>
+        }
+    }
+
+    fn rendered(&mut self, ctx: &Context<FlameCanvas>, first: bool) {
+        if first {
+            self.measure();
+            let link = ctx.link().clone();
+            let window = dom::window();
+            self.listeners.push(EventListener::new(&window, "resize", {
+                let link = link.clone();
+                move |_| link.send_message(Msg::Resize)
+            }));
+            self.listeners.push(EventListener::new_with_options(&window, "keydown", EventListenerOptions::enable_prevent_default(), {
+                let link = link.clone();
+                move |e| {
+                    if let Some(e) = e.dyn_ref::<KeyboardEvent>() {
+                        link.send_message(Msg::Key(e.clone()));
+                    }
+                }
+            }));
+            if let Some(canvas) = self.canvas.cast::<HtmlCanvasElement>() {
+                // A wheel listener must be able to keep the page from scrolling.
+                self.listeners.push(EventListener::new_with_options(
+                    &canvas,
+                    "wheel",
+                    EventListenerOptions::enable_prevent_default(),
+                    move |e| {
+                        if let Some(e) = e.dyn_ref::<WheelEvent>() {
+                            e.prevent_default();
+                            link.send_message(Msg::Wheel(e.clone()));
+                        }
+                    },
+                ));
+            }
+        }
+        self.paint(ctx.props());
+    }
+}

@@ -1,0 +1,201 @@
+//! The function table, with callers and callees of the selected function.
+
+use super::findings::ViewProps;
+use super::selectors::{ProfileSelectors, Search};
+use crate::base::quantity::{format_share, format_value};
+use crate::base::view::{View, ViewRef};
+use crate::engine::protocol::Request;
+use crate::engine::protocol::functions::{FunctionDetail, FunctionsData, Rows};
+use crate::web::hooks::{Answer, use_answer};
+use wasm_bindgen::JsCast;
+use web_sys::HtmlElement;
+use yew::prelude::*;
+
+const ROW: f64 = 24.0;
+
+/// The view.
+#[component]
+pub fn Functions(props: &ViewProps) -> Html {
+    let s = &props.shared;
+    let answer = use_answer(&s.client, s.generation, Request::Functions { query: s.query(), rows: Rows::Functions }, |slabs| {
+        FunctionsData::decode(slabs).ok()
+    });
+    let scroll = use_state(|| (0.0_f64, 600.0_f64));
+    let data = answer.value().cloned();
+    let key = data.as_ref().map_or(0, |d| std::rc::Rc::as_ptr(d) as usize);
+    let sort = s.place.sort.clone().unwrap_or_else(|| "-self".to_string());
+    let order = {
+        let data = data.clone();
+        use_memo((key, sort.clone(), s.place.search.clone()), move |(_, sort, text)| {
+            data.map(|d| arrange(&d, sort, text.as_deref().unwrap_or(""))).unwrap_or_default()
+        })
+    };
+    let on_scroll = {
+        let scroll = scroll.clone();
+        Callback::from(move |e: Event| {
+            if let Some(e) = e.target().and_then(|t| t.dyn_into::<HtmlElement>().ok()) {
+                scroll.set((f64::from(e.scroll_top()), f64::from(e.client_height())));
+            }
+        })
+    };
+    let body = match (&answer, data) {
+        (Answer::Failed(why), _) => html! { <p class="empty">{ why }</p> },
+        (_, None) => html! { <div class="skeleton" aria-busy="true"></div> },
+        (_, Some(data)) => {
+            let first = ((scroll.0 / ROW) as usize).saturating_sub(10);
+            let shown = order.iter().copied().enumerate().skip(first).take((scroll.1 / ROW) as usize + 40);
+            let header = |name: &'static str, label: &'static str, numeric: bool| {
+                let shared = s.clone();
+                let (down, up) = (format!("-{name}"), name.to_string());
+                let state = if sort == down {
+                    "descending"
+                } else if sort == up {
+                    "ascending"
+                } else {
+                    "none"
+                };
+                let next = if sort == down || (sort != up && !numeric) { up } else { down };
+                html! {
+                    <span role="columnheader" aria-sort={state} class={classes!(numeric.then_some("n"))}>
+                        <button class="plain" onclick={move |_| { let next = next.clone(); shared.change(true, move |p| p.sort = Some(next)); }}>
+                            { label }{ match state { "descending" => " ▾", "ascending" => " ▴", _ => "" } }
+                        </button>
+                    </span>
+                }
+            };
+            html! {
+                <div class="with-inspector">
+                    <div class="grid-table" role="table" aria-label="Functions" aria-rowcount={order.len().to_string()} onscroll={on_scroll}>
+                        <div class="grid-row head" role="row">
+                            { header("self", "Self", true) }<span role="columnheader" class="n">{ "Self %" }</span>
+                            { header("total", "Total", true) }<span role="columnheader" class="n">{ "Total %" }</span>
+                            { header("name", "Function", false) }{ header("module", "Module", false) }
+                        </div>
+                        <div role="rowgroup" style={format!("height:{}px;position:relative", order.len() as f64 * ROW)}>
+                            { for shown.map(|(at, row)| table_row(s, &data, at, row)) }
+                        </div>
+                    </div>
+                    if let Some(name) = &s.place.function {
+                        <Detail shared={s.clone()} name={name.clone()} />
+                    } else {
+                        <aside class="inspector"><p class="dim">{ "Choose a function to see who calls it and what it calls." }</p></aside>
+                    }
+                </div>
+            }
+        }
+    };
+    html! {
+        <div class="functions">
+            <div class="toolbar">
+                <ProfileSelectors shared={s.clone()} />
+                <Search shared={s.clone()} label="Filter functions" />
+                <span class="dim">{ format!("{} functions", order.len()) }</span>
+            </div>
+            { body }
+        </div>
+    }
+}
+
+/// Rows that pass the filter, in order.
+fn arrange(d: &FunctionsData, sort: &str, text: &str) -> Vec<u32> {
+    let text = text.trim().to_lowercase();
+    let mut rows: Vec<u32> = (0..d.head.rows)
+        .filter(|r| text.is_empty() || d.names.get(*r).to_lowercase().contains(&text) || d.module_of(*r).to_lowercase().contains(&text))
+        .collect();
+    let (down, key) = sort.strip_prefix('-').map_or((false, sort), |k| (true, k));
+    rows.sort_by(|a, b| {
+        let (i, j) = (*a as usize, *b as usize);
+        let order = match key {
+            "total" => d.total[i].total_cmp(&d.total[j]),
+            "name" => d.names.get(*a).cmp(d.names.get(*b)),
+            "module" => d.module_of(*a).cmp(d.module_of(*b)),
+            _ => d.self_weight[i].total_cmp(&d.self_weight[j]),
+        };
+        if down { order.reverse().then(a.cmp(b)) } else { order.then(a.cmp(b)) }
+    });
+    rows
+}
+
+fn table_row(s: &super::Shared, d: &FunctionsData, at: usize, row: u32) -> Html {
+    let i = row as usize;
+    let name = d.names.get(row).to_string();
+    let current = s.place.function.as_deref() == Some(&name);
+    let share = |w: f64| if d.head.whole > 0.0 { w / d.head.whole } else { 0.0 };
+    let shared = s.clone();
+    let own = name.clone();
+    let bar = |w: f64| format!("background-size:{:.1}% 100%", share(w).clamp(0.0, 1.0) * 100.0);
+    html! {
+        <div key={row} class={classes!("grid-row", current.then_some("current"))} role="row" aria-rowindex={(at + 1).to_string()} style={format!("top:{}px", at as f64 * ROW)}
+            onclick={move |_| { let own = own.clone(); shared.change(false, move |p| p.function = Some(own)); }}>
+            <span role="cell" class="n" title={d.self_weight[i].to_string()}>{ format_value(d.self_weight[i], &d.head.unit) }</span>
+            <span role="cell" class="n bar" style={bar(d.self_weight[i])}>{ format_share(share(d.self_weight[i])) }</span>
+            <span role="cell" class="n" title={d.total[i].to_string()}>{ format_value(d.total[i], &d.head.unit) }</span>
+            <span role="cell" class="n bar" style={bar(d.total[i])}>{ format_share(share(d.total[i])) }</span>
+            <span role="cell" class="name"><button class="plain" title={name.clone()}><code>{ name }</code></button></span>
+            <span role="cell" class="dim">{ d.module_of(row) }</span>
+        </div>
+    }
+}
+
+#[derive(Properties, PartialEq)]
+struct DetailProps {
+    shared: super::Shared,
+    name: String,
+}
+
+#[component]
+fn Detail(props: &DetailProps) -> Html {
+    let s = &props.shared;
+    let request = Request::FunctionDetail { query: s.query(), function: props.name.clone() };
+    let answer = use_answer(&s.client, s.generation, request, |slabs| serde_json::from_str::<FunctionDetail>(&slabs.head).ok());
+    let Some(d) = answer.value() else {
+        let text = if let Answer::Failed(why) = &answer { why.clone() } else { String::new() };
+        return html! { <aside class="inspector"><p class="dim">{ text }</p></aside> };
+    };
+    let share = |w: f64| format_share(if d.whole > 0.0 { w / d.whole } else { 0.0 });
+    let neighbours = |title: &'static str, list: &[crate::engine::protocol::functions::Neighbour]| {
+        html! {
+            <>
+                <h3>{ format!("{title} ({})", list.len()) }</h3>
+                <ul class="children">
+                    { for list.iter().take(100).map(|n| {
+                        let shared = s.clone();
+                        let name = n.name.clone();
+                        html! {
+                            <li><button onclick={move |_| { let name = name.clone(); shared.change(false, move |p| p.function = Some(name)); }}>
+                                <code>{ &n.name }</code><span class="n">{ format!("{} {}", format_value(n.weight, &d.unit), share(n.weight)) }</span>
+                            </button></li>
+                        }
+                    }) }
+                </ul>
+            </>
+        }
+    };
+    let path = ViewRef {
+        path: d.path.clone(),
+        profile: s.place.profile,
+        value: s.place.value.clone(),
+        thread: s.place.thread,
+        ..ViewRef::of(View::Flame)
+    };
+    let go = s.go.clone();
+    html! {
+        <aside class="inspector" aria-label="Selected function">
+            <h2><code>{ &d.name }</code></h2>
+            <p class="dim">{ [d.module.as_str(), d.file.as_str(), d.category.as_str()].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(" · ") }</p>
+            <dl class="facts">
+                <div><dt>{ "self" }</dt><dd>{ format!("{}  {}", format_value(d.self_weight, &d.unit), share(d.self_weight)) }</dd></div>
+                <div><dt>{ "total" }</dt><dd>{ format!("{}  {}", format_value(d.total, &d.unit), share(d.total)) }</dd></div>
+            </dl>
+            <p class="actions"><button onclick={move |_| go.emit((path.clone(), false))}>{ "Show in flame graph" }</button></p>
+            { neighbours("Callers", &d.callers) }
+            { neighbours("Callees", &d.callees) }
+            if !d.lines.is_empty() {
+                <h3>{ "Lines" }</h3>
+                <ul class="children">
+                    { for d.lines.iter().take(30).map(|l| html! { <li><code>{ format!("{}:{}", l.file.rsplit('/').next().unwrap_or(""), l.line) }</code><span class="n">{ share(l.self_weight) }</span></li> }) }
+                </ul>
+            }
+        </aside>
+    }
+}
