@@ -1,0 +1,206 @@
+//! What people do: drop, look, follow the proof, take away, come back.
+
+use crate::cdp::Browser;
+use crate::page::{fixture, inspect, serve, single_file};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// One file per format.
+const FILES: &[&str] = &[
+    "pprof/cpu.pb.gz",
+    "perf-script/loops.perf-script.txt.gz",
+    "folded/small.folded",
+    "chrome-trace/unclosed.json",
+    "otlp-json/shop.json",
+    "jaeger-json/shop.json",
+    "zipkin-json/shop.json",
+];
+
+/// Opens each file alone and compares what the Files view says with the native command.
+fn numbers_agree(browser: &mut Browser, address: &str) {
+    for name in FILES {
+        browser.open(&format!("{address}#files"));
+        let file = fixture(name);
+        browser.drop_files(std::slice::from_ref(&file));
+        browser.loaded();
+        browser.wait("document.querySelector('.source')");
+        let native = inspect(&file);
+        let text = browser.text(".source");
+        assert!(text.contains(native["format"].as_str().unwrap()), "{name}: {text}");
+        for profile in native["profiles"].as_array().unwrap() {
+            for value in profile["value_types"].as_array().unwrap() {
+                let cell = format!("[...document.querySelectorAll('.source td')].some(e => e.title === '{}')", value["total"]);
+                assert_eq!(browser.eval(&cell), json!(true), "{name}: {value} is not in the page");
+            }
+        }
+        for count in ["spans", "traces", "errors"] {
+            if let Some(n) = native["trace_set"][count].as_u64() {
+                let shown = browser.eval(&format!("[...document.querySelectorAll('.source .facts div')].find(d => d.querySelector('dt').innerText === '{count}')?.querySelector('dd').innerText"));
+                assert_eq!(shown, json!(n.to_string()), "{name}: {count}");
+            }
+        }
+        browser.call("Page.navigate", json!({"url": "about:blank"}));
+    }
+}
+
+#[test]
+fn every_format_shows_the_numbers_of_the_native_command_over_http() {
+    let Some(mut browser) = Browser::start() else { return };
+    numbers_agree(&mut browser, &serve());
+    browser.is_quiet();
+}
+
+#[test]
+fn every_format_shows_the_numbers_of_the_native_command_from_a_file() {
+    let Some(mut browser) = Browser::start() else { return };
+    numbers_agree(&mut browser, &single_file());
+    browser.is_quiet();
+    let outside: Vec<&String> = browser.requests.iter().filter(|r| r.starts_with("http")).collect();
+    assert!(outside.is_empty(), "{outside:?}");
+}
+
+#[test]
+fn findings_come_first_and_their_proof_is_one_click_away() {
+    let Some(mut browser) = Browser::start() else { return };
+    browser.open(&serve());
+    assert_eq!(browser.eval("document.documentElement.dataset.state"), json!("empty"));
+    let before = browser.requests.len();
+    browser.drop_files(&[fixture("pprof/cpu.pb.gz"), fixture("otlp-json/shop.json")]);
+    browser.loaded();
+    browser.wait("document.querySelector('.finding')");
+    browser.click(".evidence-link");
+    browser.wait("location.hash.length > 1 && !location.hash.startsWith('#findings')");
+    browser.wait("document.querySelector('canvas, .grid-table')");
+    // The back button returns to the findings.
+    browser.eval("history.back()");
+    browser.wait("document.querySelector('.finding')");
+    for mark in ["hotspan:open", "hotspan:imported", "hotspan:view"] {
+        assert_eq!(browser.eval(&format!("performance.getEntriesByName('{mark}').length > 0")), json!(true), "{mark}");
+    }
+    let after: Vec<&String> = browser.requests[before..].iter().filter(|r| r.starts_with("http")).collect();
+    assert!(after.is_empty(), "requests after load: {after:?}");
+    browser.is_quiet();
+}
+
+#[test]
+fn the_flame_graph_zooms_searches_and_comes_back_by_its_address() {
+    let Some(mut browser) = Browser::start() else { return };
+    let address = serve();
+    browser.open(&format!("{address}#flame"));
+    let file = fixture("folded/small.folded");
+    browser.drop_files(std::slice::from_ref(&file));
+    browser.loaded();
+    browser.wait("document.querySelector('canvas') && document.querySelector('.children li')");
+    // The second row begins with `parse` (15 of 23 samples): a double click zooms to it.
+    let place = browser.eval("(() => { const r = document.querySelector('canvas').getBoundingClientRect(); return [r.x, r.y]; })()");
+    let (x, y) = (place[0].as_f64().unwrap(), place[1].as_f64().unwrap());
+    browser.click_at(x + 60.0, y + 30.0, 2);
+    browser.wait("document.querySelectorAll('.crumbs button').length === 3");
+    let hash = browser.eval("location.hash").as_str().unwrap().to_string();
+    assert_eq!(hash, "#flame?f=main&f=parse");
+    browser.eval("(() => { const f = document.querySelector('[data-search]'); f.value = 'draw'; f.dispatchEvent(new InputEvent('input', {bubbles: true})); })()");
+    browser.wait("document.querySelector('.matched')");
+    // 8 of 23 samples.
+    assert!(browser.text(".matched").contains("34.8 %"), "{}", browser.text(".matched"));
+    browser.key("Escape");
+    browser.wait("!document.querySelector('.matched')");
+    browser.is_quiet();
+}
+
+#[test]
+fn a_place_is_restored_when_the_file_is_dropped_again() {
+    let Some(mut browser) = Browser::start() else { return };
+    browser.open(&format!("{}#flame?f=main&f=parse", serve()));
+    browser.drop_files(&[fixture("folded/small.folded")]);
+    browser.loaded();
+    browser.wait("document.querySelectorAll('.crumbs button').length === 3");
+    browser.wait("document.querySelector('.inspector h2')?.innerText.includes('parse')");
+    browser.is_quiet();
+}
+
+#[test]
+fn functions_sort_filter_and_show_their_neighbours() {
+    let Some(mut browser) = Browser::start() else { return };
+    browser.open(&format!("{}#functions?fn=parse", serve()));
+    browser.drop_files(&[fixture("folded/small.folded")]);
+    browser.loaded();
+    browser.wait("document.querySelectorAll('.grid-row').length > 4");
+    let first = browser.text(".grid-row:not(.head) .name");
+    assert_eq!(first, "lex", "12 of 23 samples end in lex");
+    browser.wait("document.querySelector('.inspector')?.innerText.includes('Callers (1)')");
+    assert!(browser.text(".inspector").contains("lex"));
+    browser.is_quiet();
+}
+
+#[test]
+fn garbage_gets_a_sentence_and_the_other_files_load() {
+    let Some(mut browser) = Browser::start() else { return };
+    browser.open(&serve());
+    let bad = std::env::temp_dir().join(format!("hotspan-garbage-{}.bin", std::process::id()));
+    std::fs::write(&bad, b"\x00\x01\x02 nothing that anyone reads").unwrap();
+    browser.drop_files(&[bad.clone(), fixture("folded/small.folded")]);
+    browser.loaded();
+    assert_eq!(browser.eval("document.documentElement.dataset.state"), json!("ready"));
+    browser.eval("location.hash = '#files'");
+    browser.wait("document.querySelector('.source .error')");
+    let sentence = browser.text(".source .error");
+    assert!(sentence.contains("starts with") && sentence.contains("pprof"), "{sentence}");
+    assert!(browser.eval("document.querySelectorAll('.source').length") == json!(2));
+    let _ = std::fs::remove_file(bad);
+    browser.is_quiet();
+}
+
+#[test]
+fn a_long_load_can_be_cancelled() {
+    let Some(mut browser) = Browser::start() else { return };
+    browser.open(&serve());
+    let big = std::env::temp_dir().join(format!("hotspan-big-{}.folded", std::process::id()));
+    let mut text = String::new();
+    for i in 0..3_000_000 {
+        text.push_str(&format!("main;worker{};step{};leaf{} {}\n", i % 97, i % 1009, i, i % 13 + 1));
+    }
+    std::fs::write(&big, &text).unwrap();
+    browser.drop_files(std::slice::from_ref(&big));
+    browser.wait("document.documentElement.dataset.state === 'loading' && document.querySelector('#cancel')");
+    browser.click("#cancel");
+    browser.wait("document.documentElement.dataset.state === 'empty' && document.querySelector('.drop')");
+    // The page is as good as new.
+    browser.drop_files(&[fixture("folded/small.folded")]);
+    browser.loaded();
+    browser.wait("document.querySelector('.findings')");
+    let _ = std::fs::remove_file(big);
+    browser.is_quiet();
+}
+
+#[test]
+fn findings_are_taken_away() {
+    let Some(mut browser) = Browser::start() else { return };
+    browser.open(&serve());
+    let folder: PathBuf = std::env::temp_dir().join(format!("hotspan-downloads-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    browser.call("Page.setDownloadBehavior", json!({"behavior": "allow", "downloadPath": folder.display().to_string()}));
+    browser.drop_files(&[fixture("pprof/cpu.pb.gz")]);
+    browser.loaded();
+    for (label, name) in [
+        ("Findings as JSON", "hotspan-findings.json"),
+        ("Findings as Markdown", "hotspan-findings.md"),
+        ("Flame graph as SVG", "cpu.svg"),
+        ("Folded stacks", "cpu.folded"),
+    ] {
+        browser.eval(&format!("[...document.querySelectorAll('#export-menu button')].find(b => b.textContent === '{label}').click()"));
+        let file = folder.join(name);
+        let begin = std::time::Instant::now();
+        while !file.exists() && begin.elapsed() < crate::cdp::PATIENCE {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{name}: {e}"));
+        match name.rsplit('.').next() {
+            Some("json") => assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["schema"], "hotspan.report/1"),
+            Some("svg") => assert!(text.contains("<svg")),
+            Some("folded") => assert!(text.lines().all(|l| l.rsplit(' ').next().is_some_and(|n| n.parse::<i64>().is_ok()))),
+            _ => assert!(text.starts_with('#')),
+        }
+    }
+    let _ = std::fs::remove_dir_all(folder);
+    browser.is_quiet();
+}
