@@ -151,12 +151,10 @@ impl Browser {
     pub fn wait(&mut self, expression: &str) {
         let begin = Instant::now();
         while self.eval(&format!("!!({expression})")) != json!(true) {
-            assert!(
-                begin.elapsed() < PATIENCE,
-                "waited in vain for {expression}; complaints: {:?}; page: {}",
-                self.complaints,
-                self.eval("document.body.innerText.slice(0, 2000)")
-            );
+            if begin.elapsed() > PATIENCE {
+                let page = self.eval("document.body.innerText.slice(0, 2000)");
+                panic!("waited in vain for {expression}; complaints: {:?}; page: {page}", self.complaints);
+            }
             std::thread::sleep(Duration::from_millis(30));
         }
     }
