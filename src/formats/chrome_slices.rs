@@ -166,59 +166,53 @@ fn match_marks(track: &mut Track, last: i64, import: &mut Import<'_>) {
         }
     };
     // Ends whose begin stands behind them at the same time: a slice without length, written in the wrong order.
-    let mut early: Vec<(i64, StringId)> = Vec::new();
+    let mut early: BTreeMap<StringId, u32> = BTreeMap::new();
+    let mut now = i64::MIN;
     for (time, mark, name) in marks {
-        early.retain(|(at, early)| {
-            let current = *at == time;
-            if !current {
-                stray(*early, import);
-            }
-            current
-        });
+        if time != now {
+            now = time;
+            stray(&mut early, import);
+        }
         if mark == Mark::Begin {
-            if let Some(at) = early.iter().position(|(_, early)| *early == name) {
-                early.remove(at);
-                open.push((time, name));
-                *names.entry(name).or_default() += 1;
-                close(&mut open, &mut names, time);
-                continue;
-            }
             open.push((time, name));
             *names.entry(name).or_default() += 1;
-            continue;
-        }
-        let Some(&(_, top)) = open.last() else {
-            early.push((time, name));
-            continue;
-        };
-        if name.is_none() || top == name {
-            close(&mut open, &mut names, time);
-        } else if names.get(&name).is_some_and(|n| *n > 0) {
-            import.report(MISMATCH, At::File, import.session.strings.get(name).to_string().as_str());
-            while open.last().is_some_and(|o| o.1 != name) {
+            if let Some(count) = early.get_mut(&name).filter(|count| **count > 0) {
+                *count -= 1;
                 close(&mut open, &mut names, time);
             }
-            close(&mut open, &mut names, time);
-        } else {
-            early.push((time, name));
+            continue;
+        }
+        match open.last() {
+            Some(&(_, top)) if name.is_none() || top == name => close(&mut open, &mut names, time),
+            Some(_) if names.get(&name).is_some_and(|n| *n > 0) => {
+                import.report(MISMATCH, At::File, import.session.strings.get(name).to_string().as_str());
+                while open.last().is_some_and(|o| o.1 != name) {
+                    close(&mut open, &mut names, time);
+                }
+                close(&mut open, &mut names, time);
+            }
+            _ => *early.entry(name).or_default() += 1,
         }
     }
-    for (_, name) in early {
-        stray(name, import);
-    }
+    stray(&mut early, import);
     while let Some(&(_, name)) = open.last() {
         import.report(UNFINISHED, At::File, import.session.strings.get(name).to_string().as_str());
         close(&mut open, &mut names, last);
     }
 }
 
-fn stray(name: StringId, import: &mut Import<'_>) {
-    import.ledger.records_kept = import.ledger.records_kept.saturating_sub(1);
-    let text = import.session.strings.get(name).to_string();
-    import.report(STRAY_END, At::File, &text);
+/// Counts the ends of one time that found no begin.
+fn stray(early: &mut BTreeMap<StringId, u32>, import: &mut Import<'_>) {
+    for (name, count) in std::mem::take(early).into_iter().filter(|(_, count)| *count > 0) {
+        let count = u64::from(count);
+        import.ledger.records_kept = import.ledger.records_kept.saturating_sub(count);
+        let text = import.session.strings.get(name).to_string();
+        import.ledger.diagnostics.report_many(STRAY_END, count, At::File, &text);
+    }
 }
 
 struct Open {
+    start: i64,
     end: i64,
     stack: StackId,
     sample: usize,
@@ -233,8 +227,9 @@ fn nest(mut slices: Vec<(i64, i64, StringId)>, thread: ThreadId, table: &mut Sli
     let mut open: Vec<Open> = Vec::new();
     for (start, duration, name) in slices {
         let end = start.saturating_add(duration);
-        // A slice without length at a border belongs to what begins there or is still open.
-        while open.last().is_some_and(|o| o.end < start || o.end == start && duration > 0) {
+        // A slice without length at a border belongs to what begins there or is still open, but not to another one without
+        // length: a thousand at one time stand side by side and not on a tower.
+        while open.last().is_some_and(|o| o.end < start || o.end == start && (duration > 0 || o.start == start)) {
             open.pop();
         }
         let mut depth = open.last().map_or(0, |o| o.depth + 1);
@@ -268,6 +263,6 @@ fn nest(mut slices: Vec<(i64, i64, StringId)>, thread: ThreadId, table: &mut Sli
         profile.samples.thread.push(thread);
         profile.samples.time_ns.push(start);
         profile.samples.values[0].push(duration);
-        open.push(Open { end, stack, sample, depth, covered: start });
+        open.push(Open { start, end, stack, sample, depth, covered: start });
     }
 }

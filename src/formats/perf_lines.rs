@@ -77,13 +77,16 @@ fn is_misc(word: &str) -> bool {
     (1..=3).contains(&upper) && word.len() <= 8 && word[upper..].bytes().all(|b| b.is_ascii_alphabetic() || b == b'>')
 }
 
+/// Where the last word begins. perf separates by ASCII blanks; command names may hold any other.
+fn last_word_at(text: &str) -> usize {
+    text.rfind(|c: char| c.is_ascii_whitespace()).map_or(0, |at| at + 1)
+}
+
 /// Splits off the last word.
 fn last_word(text: &str) -> (&str, &str) {
     let text = text.trim_end();
-    match text.rfind(char::is_whitespace) {
-        Some(at) => (text[..at].trim_end(), &text[at + 1..]),
-        None => ("", text),
-    }
+    let (before, word) = text.split_at(last_word_at(text));
+    (before.trim_end(), word)
 }
 
 /// Command, pid and tid from what stands before the time stamp.
@@ -104,7 +107,7 @@ pub fn header(line: &str) -> Option<Header<'_>> {
     let mut from = 0;
     // The time stamp is the first word of its shape that leaves a readable command in front and an event behind.
     while let Some(at) = line[from..].find(": ").map(|at| at + from).or_else(|| line[from..].ends_with(':').then(|| line.len() - 1)) {
-        let start = line[..at].rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let start = last_word_at(&line[..at]);
         if let Some(time_ns) = time(&line[start..=at])
             && let Some((comm, pid, tid)) = who(&line[..start])
             && let Some((period, event, rest)) = event(&line[at + 1..])
@@ -119,7 +122,7 @@ pub fn header(line: &str) -> Option<Header<'_>> {
     // Tab-separated forms have no blank behind the colon.
     if line.contains(":\t") {
         let at = line.find(":\t")?;
-        let start = line[..at].rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let start = last_word_at(&line[..at]);
         let (comm, pid, tid) = who(&line[..start])?;
         let (period, event, rest) = event(&line[at + 1..])?;
         return Some(Header { comm, pid, tid, time_ns: Some(time(&line[start..=at])?), period, event, rest });
@@ -221,6 +224,14 @@ mod tests {
     use super::*;
 
     type Drawn = (&'static str, Option<(&'static str, i64, i64, Option<i64>, &'static str, &'static str)>);
+
+    #[test]
+    fn blanks_of_other_alphabets_are_no_separators() {
+        assert_eq!(last_word("a\u{2028}b 12"), ("a\u{2028}b", "12"));
+        assert_eq!(last_word("a\u{2028}12"), ("", "a\u{2028}12"));
+        let h = header("my\u{2003}tool 7 1.5: cycles:").map(|h| (h.comm, h.tid));
+        assert_eq!(h, Some(("my\u{2003}tool", 7)));
+    }
 
     #[test]
     fn headers_of_real_files() {

@@ -172,6 +172,21 @@ fn a_cut_array_keeps_its_events() {
 }
 
 #[test]
+fn events_at_one_moment_do_not_pile_up() {
+    // Ends without a begin, and slices without length, all at one time: neither may cost more than their number.
+    let end = r#"{"ph":"E","pid":1,"tid":1,"ts":5,"name":"NAME"}"#;
+    let flat = r#"{"ph":"X","pid":1,"tid":1,"ts":5,"dur":0,"name":"flat"}"#;
+    let events: Vec<String> =
+        (0..60_000).map(|i| if i % 2 == 0 { end.replace("NAME", &format!("n{i}")) } else { flat.to_string() }).collect();
+    let engine = crate::corpus::open_bytes(format!("[{}]", events.join(",")).into_bytes());
+    let source = &engine.session.sources[0];
+    assert_eq!((source.ledger.records_in, source.ledger.records_kept), (60_000, 30_000));
+    assert_eq!(source.ledger.diagnostics.count("chrome-trace/end-without-begin"), 30_000);
+    let slices = engine.session.profiles[0].slices.as_ref().unwrap();
+    assert_eq!((slices.depth.len(), slices.depth.iter().max()), (30_000, Some(&0)));
+}
+
+#[test]
 fn what_nobody_reads_gets_a_sentence() {
     for (bytes, part) in [(&b"\x00\x01garbage\xff\xfe\xfd"[..], "starts with"), (b"", "empty"), (b"{\"a\":1}", "Accepted")] {
         let engine = crate::corpus::open_bytes(bytes.to_vec());
