@@ -111,7 +111,8 @@ struct Taxonomy {
     groups: Vec<Group>,
     /// Patterns that show a runtime: by symbol, binary, thread name, file.
     detect: [(Vec<usize>, RegexSet); 4],
-    runtimes: usize,
+    /// Names of the runtimes that can be detected.
+    known: Vec<String>,
 }
 
 /// A set that does not compile would be empty; a test compiles every pattern.
@@ -155,7 +156,8 @@ fn taxonomy() -> &'static Taxonomy {
                 group.bits.push(1 << position);
             }
         }
-        Taxonomy { runtimes: known.len(), groups: groups.into_values().collect(), detect, order: file.order }
+        let known = known.into_iter().cloned().collect();
+        Taxonomy { known, groups: groups.into_values().collect(), detect, order: file.order }
     })
 }
 
@@ -170,7 +172,7 @@ impl<'a> Classifier<'a> {
     /// Looks which runtimes occur among these functions and the profile's threads.
     pub fn new(session: &'a Session, profile: &Profile, funcs: impl Iterator<Item = FuncId>) -> Classifier<'a> {
         let t = taxonomy();
-        let mut out = Classifier { session, present: vec![false; t.runtimes], memo: vec![None; session.symbols.funcs.len()] };
+        let mut out = Classifier { session, present: vec![false; t.known.len()], memo: vec![None; session.symbols.funcs.len()] };
         let mut mappings = vec![false; session.symbols.mappings.file.len()];
         let mut files = std::collections::BTreeSet::new();
         for f in funcs {
@@ -217,6 +219,11 @@ impl<'a> Classifier<'a> {
     pub fn thread(&self, name: &str) -> CategorySet {
         let groups = taxonomy().groups.iter().filter(|g| g.scope == Scope::Comm && self.applies(g));
         CategorySet(groups.fold(0, |bits, g| bits | g.hits(name)))
+    }
+
+    /// Whether a runtime that the taxonomy detects (`go`, `jvm`, …) occurs.
+    pub fn has_runtime(&self, name: &str) -> bool {
+        taxonomy().known.iter().position(|k| k == name).is_some_and(|i| self.present[i])
     }
 
     fn applies(&self, group: &Group) -> bool {

@@ -1,13 +1,18 @@
 //! Findings: rules, evidence, ranking. A rule is one file and one line in [`DETECTORS`].
 
+pub mod active;
 pub mod finding;
+pub mod hot_loop;
+pub mod loop_shape;
+pub mod loop_text;
+pub mod owner;
 
 use crate::base::ids::ProfileId;
 use crate::model::Session;
 use finding::{Confidence, Finding, Rule, RuleStatus, RuleVerdict, Severity};
 
 /// Every rule.
-pub const DETECTORS: &[&dyn Detector] = &[];
+pub const DETECTORS: &[&dyn Detector] = &[&hot_loop::HotLoop];
 
 /// What a rule looks at.
 pub struct Context<'a> {

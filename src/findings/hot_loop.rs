@@ -1,0 +1,245 @@
+//! Hot loops: code whose samples lie together because it repeats, charged to the function that can be changed.
+
+use super::active::{Active, cpu_profiles};
+use super::finding::{Finding, Rule, Threshold};
+use super::loop_shape::{Limits, Places, Verdict};
+use super::loop_text::{Claim, describe};
+use super::owner::{Owner, libraries, owner};
+use super::{Context, Detector, Outcome};
+use crate::analysis::call_tree::{Order, call_tree};
+use crate::analysis::weights::Selection;
+use crate::base::ids::{FuncId, StackId};
+use crate::base::quantity::format_count;
+use crate::model::symbols::FRAME_INLINED;
+use std::collections::BTreeMap;
+
+/// The rule.
+pub struct HotLoop;
+
+/// Its documentation.
+pub const RULE: Rule = Rule {
+    id: "hot-loop",
+    name: "Hot loop",
+    family: "hot loops",
+    summary: "A function spends a large share of the CPU time repeating the same few instructions, lines or cheap operations.",
+    remedies: &[
+        "Do the work less often: hoist what does not change out of the loop, stop early, batch, or cache results.",
+        "Choose a data structure or algorithm that needs fewer iterations.",
+        "Make one iteration cheaper: contiguous data, no allocation or lookup inside, vectorisation.",
+    ],
+    thresholds: &[
+        Threshold {
+            name: "info-share",
+            default: 0.03,
+            doc: "lower bound of the share of active samples that scores 25 (info); JDK Mission Control MethodProfiling, 2.88 %",
+        },
+        Threshold {
+            name: "warning-share",
+            default: 0.19,
+            doc: "share that scores 75 (warning); JDK Mission Control MethodProfiling, 19.03 %",
+        },
+        Threshold { name: "min-active-samples", default: 20.0, doc: "active samples below which nothing is claimed; PROFILES 4.2" },
+        Threshold { name: "few-samples", default: 100.0, doc: "active samples below which findings stay at info; PROFILES 4.2" },
+        Threshold { name: "min-leaf-samples", default: 30.0, doc: "samples in the loop below which it is not reported; PROFILES 1.0" },
+        Threshold { name: "shape-samples", default: 50.0, doc: "samples in a function below which its shape is not judged; PROFILES 1.0" },
+        Threshold {
+            name: "tight-bytes",
+            default: 128.0,
+            doc: "largest window in bytes with 80 % of the samples of a tight loop, where offsets in symbols are known; PROFILES 1.3",
+        },
+        Threshold { name: "tight-address-bytes", default: 256.0, doc: "the same where only addresses are known (pprof); PROFILES 1.2" },
+        Threshold { name: "body-bytes", default: 512.0, doc: "the same for a loop with a larger body; PROFILES 1.3" },
+        Threshold { name: "tight-lines", default: 8.0, doc: "largest run of lines with 80 % of the samples of a tight loop; PROFILES 1.2" },
+        Threshold {
+            name: "call-site-share",
+            default: 0.8,
+            doc: "share of a function's samples that must come from one place for that place to be called a loop; PROFILES 1.3",
+        },
+        Threshold {
+            name: "unknown-share",
+            default: 0.2,
+            doc: "share of leaves without symbol from which findings stay at info; PROFILES 4.4",
+        },
+    ],
+    doc: include_str!("../../docs/rules/hot-loop.md"),
+};
+
+/// Categories of which one call takes nanoseconds to microseconds, so that only repetition explains a large share (PROFILES 1.1).
+const CHEAP: [&str; 10] = ["memops", "hashing", "hashmap", "clock", "alloc", "boxing", "lock", "strfmt", "reflection", "regex"];
+
+/// What one owner function holds.
+#[derive(Default)]
+pub(super) struct Group {
+    /// Samples in its own machine code, with their positions.
+    pub body: Places,
+    /// Weight of those in the profile's value.
+    pub body_value: i64,
+    /// Samples in library functions that it called, by the leaf's function: positions are the call sites.
+    pub leaves: BTreeMap<FuncId, (Places, i64)>,
+    /// Where its samples were called from: (caller, position) and count.
+    pub sites: BTreeMap<(FuncId, u64), i64>,
+}
+
+impl Detector for HotLoop {
+    fn rule(&self) -> &'static Rule {
+        &RULE
+    }
+
+    fn detect(&self, cx: &Context<'_>) -> Outcome {
+        let profiles = cpu_profiles(cx.session);
+        if profiles.is_empty() {
+            return Outcome::NotChecked("because no file holds samples of CPU or wall-clock time".to_string());
+        }
+        let (mut findings, mut checked, mut samples, mut few) = (Vec::new(), 0, 0, 0);
+        for (id, p) in profiles {
+            let active = Active::new(cx.session, id, p);
+            if (active.count as f64) < cx.threshold(&RULE, "min-active-samples") {
+                few += 1;
+                continue;
+            }
+            checked += 1;
+            samples += active.count;
+            of_profile(cx, &active, &mut findings);
+        }
+        if checked == 0 {
+            let min = cx.threshold(&RULE, "min-active-samples");
+            return Outcome::NotChecked(format!(
+                "because none of the {few} CPU profiles has {min} samples that are not idle: record for longer or at a higher rate"
+            ));
+        }
+        findings.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.fingerprint.cmp(&b.fingerprint)));
+        Outcome::Checked { findings, over: format!("{} active samples in {checked} CPU profiles", format_count(samples as f64)) }
+    }
+}
+
+fn of_profile(cx: &Context<'_>, active: &Active<'_>, findings: &mut Vec<Finding>) {
+    let groups = groups(active);
+    let limits = Limits {
+        samples: cx.threshold(&RULE, "shape-samples") as i64,
+        tight_offsets: cx.threshold(&RULE, "tight-bytes"),
+        tight_addresses: cx.threshold(&RULE, "tight-address-bytes"),
+        body: cx.threshold(&RULE, "body-bytes"),
+        lines: cx.threshold(&RULE, "tight-lines"),
+    };
+    let site_share = cx.threshold(&RULE, "call-site-share");
+    let min = cx.threshold(&RULE, "min-leaf-samples") as i64;
+    let mut claims: Vec<Claim> = groups.iter().filter_map(|(func, g)| judge(active, *func, g, &limits, min, site_share)).collect();
+    claims.retain(|c| c.count >= min);
+    if claims.is_empty() {
+        return;
+    }
+    let selection = Selection { profile: active.id.index(), value: active.value, thread: None };
+    let tree = call_tree(active.session, selection, Order::Heaviest);
+    findings.extend(claims.iter().filter_map(|c| describe(cx, active, &tree, c)));
+}
+
+/// Collects samples by owner.
+fn groups(active: &Active<'_>) -> BTreeMap<FuncId, Group> {
+    let s = &active.session.symbols;
+    let library = libraries(active);
+    let mut out: BTreeMap<FuncId, Group> = BTreeMap::new();
+    for a in active.stacks.iter().filter(|a| !a.thread.any(&["gc", "jit"])) {
+        let leaf = active.func(a.stack);
+        // Collecting garbage is nobody's loop: the rule on allocation pressure speaks of it.
+        if active.leaf_class_of(leaf).any(&["gc", "jit", "idle"]) {
+            continue;
+        }
+        let Some(Owner { func, at, body }) = owner(active, &library, a.stack) else { continue };
+        let group = out.entry(func).or_default();
+        let frame = s.stacks.frame[at.index()].index();
+        let (offset, address, line) = (s.frames.offset[frame], s.frames.address[frame], s.frames.line[frame]);
+        if body {
+            group.body.add(offset, address, line, a.count);
+            group.body_value = group.body_value.saturating_add(a.value);
+            if let Some(site) = call_site(active, at) {
+                *group.sites.entry(site).or_default() += a.count;
+            }
+        } else {
+            let (places, value) = group.leaves.entry(leaf).or_default();
+            places.add(offset, address, line, a.count);
+            *value = value.saturating_add(a.value);
+        }
+    }
+    out
+}
+
+/// Where the machine code that holds a frame was called from: the caller and its offset, address or line.
+fn call_site(active: &Active<'_>, at: StackId) -> Option<(FuncId, u64)> {
+    let s = &active.session.symbols;
+    let mut at = at;
+    while s.frames.flags[s.stacks.frame[at.index()].index()] & FRAME_INLINED != 0 {
+        at = s.stacks.prefix[at.index()].get()?;
+    }
+    let caller = s.stacks.prefix[at.index()].get()?;
+    let frame = s.stacks.frame[caller.index()].index();
+    let known = |v: u64| v != crate::model::symbols::NO_ADDRESS;
+    let position = match (s.frames.offset[frame], s.frames.address[frame], s.frames.line[frame]) {
+        (offset, _, _) if known(offset) => offset,
+        (_, address, _) if known(address) => address,
+        (_, _, 0) => return None,
+        (_, _, line) => u64::from(line),
+    };
+    Some((active.func(caller), position))
+}
+
+/// Decides what can be said about one owner.
+fn judge(active: &Active<'_>, func: FuncId, g: &Group, limits: &Limits, min: i64, site_share: f64) -> Option<Claim> {
+    let cheap: Vec<FuncId> = g.leaves.keys().copied().filter(|l| active.leaf_class_of(*l).any(&CHEAP)).collect();
+    let mut together = g.body.clone();
+    for leaf in &cheap {
+        together.merge(&g.leaves[leaf].0);
+    }
+    let tier = match () {
+        () if together.knows_bytes() => "T2",
+        () if together.knows_lines() => "T1",
+        () => "T0",
+    };
+    let claim = |with_body: bool, leaves: &[FuncId], tier: &'static str, verdict: Verdict| {
+        let mut places = if with_body { g.body.clone() } else { Places::default() };
+        let mut value = if with_body { g.body_value } else { 0 };
+        for leaf in leaves {
+            places.merge(&g.leaves[leaf].0);
+            value = value.saturating_add(g.leaves[leaf].1);
+        }
+        let mut listed: Vec<(FuncId, i64)> = leaves.iter().map(|l| (*l, g.leaves[l].0.n)).collect();
+        listed.sort_by_key(|(l, n)| (std::cmp::Reverse(*n), active.name(*l)));
+        let own = if with_body { g.body.n } else { 0 };
+        Claim { func, tier, verdict, count: places.n, value, own, leaves: listed, places, repeats: None }
+    };
+    if tier == "T0" {
+        return Some(claim(true, &cheap, "T0", Verdict::Unknown));
+    }
+    let looped = |v: Verdict| matches!(v, Verdict::Tight | Verdict::Body);
+    // The body decides if it has samples enough, else body and calls together.
+    let verdict = if g.body.n >= limits.samples { g.body.verdict(limits) } else { together.verdict(limits) };
+    if looped(verdict) {
+        return Some(claim(true, &cheap, tier, verdict));
+    }
+    let site_limits = Limits { samples: min, ..*limits };
+    let sited: Vec<FuncId> = cheap.iter().copied().filter(|l| looped(g.leaves[l].0.verdict(&site_limits))).collect();
+    let calls: i64 = sited.iter().map(|l| g.leaves[l].0.n).sum();
+    if calls >= min && calls >= g.body.n {
+        return Some(claim(false, &sited, tier, Verdict::Tight));
+    }
+    if g.body.n < min {
+        return None;
+    }
+    // Spread over the function. If one place calls it, the loop is there.
+    let top = g.sites.iter().max_by_key(|((caller, at), n)| (**n, std::cmp::Reverse((*caller, *at))));
+    if let Some((&(caller, at), &n)) = top
+        && verdict == Verdict::Spread
+        && caller != func
+        && n as f64 >= site_share * g.body.n as f64
+    {
+        let callable = !super::owner::is_library(active, caller);
+        let mut c = claim(true, &[], tier, Verdict::Spread);
+        c.repeats = Some(func);
+        c.func = caller;
+        c.own = 0;
+        c.leaves = vec![(func, g.body.n)];
+        c.places = Places::default();
+        c.places.add(at, at, 0, n);
+        return callable.then_some(c);
+    }
+    Some(claim(true, &cheap, "T0", verdict))
+}

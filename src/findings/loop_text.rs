@@ -1,0 +1,268 @@
+//! What a finding about a loop says: claim, numbers, proof, remedies.
+
+use super::Context;
+use super::active::Active;
+use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Severity, ShareOf, Subject, fingerprint};
+use super::hot_loop::RULE;
+use super::loop_shape::{Places, Verdict};
+use crate::analysis::call_tree::CallTree;
+use crate::analysis::neighbours::heaviest_path;
+use crate::base::ids::FuncId;
+use crate::base::quantity::{format_share, format_value};
+use crate::base::stats::{Share, map_exp100, wilson};
+use crate::base::view::{View, ViewRef};
+use crate::model::symbols::NO_ADDRESS;
+
+/// What was decided about one function.
+pub(super) struct Claim {
+    /// The function that loops.
+    pub func: FuncId,
+    /// `T0`, `T1`, `T2` (PROFILES 1.0).
+    pub tier: &'static str,
+    /// Why.
+    pub verdict: Verdict,
+    /// Events in the loop.
+    pub count: i64,
+    /// Weight in the profile's value.
+    pub value: i64,
+    /// Events in the function's own machine code.
+    pub own: i64,
+    /// Cheap library functions that it repeats, heaviest first.
+    pub leaves: Vec<(FuncId, i64)>,
+    /// Positions in the function.
+    pub places: Places,
+    /// The function that it calls again and again, where that is the loop.
+    pub repeats: Option<FuncId>,
+}
+
+/// Confidence factor of a tier (PROFILES 1.0).
+fn factor(tier: &str) -> f64 {
+    match tier {
+        "T2" => 0.95,
+        "T1" => 0.85,
+        _ => 0.74,
+    }
+}
+
+/// The finding, if it scores enough.
+pub(super) fn describe(cx: &Context<'_>, active: &Active<'_>, tree: &CallTree, claim: &Claim) -> Option<Finding> {
+    let mut share = wilson(claim.count as f64, active.count as u64);
+    if !active.counted {
+        share = Share { low: share.p, high: share.p, n: 0, ..share };
+    }
+    let missing = active.unknown_share() >= cx.threshold(&RULE, "unknown-share");
+    let few = (active.count as f64) < cx.threshold(&RULE, "few-samples");
+    let (info, warning) = (cx.threshold(&RULE, "info-share"), cx.threshold(&RULE, "warning-share"));
+    let mut score = map_exp100(share.low, info, warning) * factor(claim.tier);
+    if missing || few || !active.counted {
+        score = score.min(74.0);
+    }
+    // The factor says how sure it is, not how much it is: what reaches the threshold is told.
+    if share.low >= info {
+        score = score.max(25.0);
+    }
+    let severity = Severity::of_score(score)?;
+    let name = active.name(claim.func);
+    let s = &active.session.symbols;
+    let mut path = heaviest_path(active.session, tree, claim.func);
+    if let Some(called) = claim.repeats {
+        path.push(active.name(called).to_string());
+    }
+    let file = active.session.strings.get(s.funcs.file[claim.func.index()]).to_string();
+    let line = claim.places.top_line().map_or(0, |(line, _)| line);
+    let low = (claim.value as f64 * share.low / share.p.max(f64::MIN_POSITIVE) / 2.0) as i64;
+    Some(Finding {
+        id: String::new(),
+        rule: RULE.id,
+        fingerprint: fingerprint(RULE.id, &[name, claim.repeats.map_or("", |f| active.name(f))]),
+        severity,
+        score: score.round() as u32,
+        confidence: match claim.tier {
+            "T2" => Confidence::Confirmed,
+            "T1" => Confidence::Likely,
+            _ => Confidence::Possible,
+        },
+        tier: claim.tier.to_string(),
+        title: title(active, claim, share.p),
+        message: message(active, claim, share.p),
+        subject: Subject {
+            kind: "function",
+            name: name.to_string(),
+            service: s.module(&active.session.strings, claim.func).to_string(),
+            path: path.clone(),
+            file,
+            line,
+        },
+        share: Some(ShareOf::new(share, active.value_name())),
+        impact: Impact {
+            amount: claim.value,
+            unit: active.unit().to_string(),
+            recoverable_low: low,
+            recoverable_high: claim.value,
+            model: format!(
+                "Amdahl: from making the loop twice as fast, at the lower bound of its share, to not running it at all ({} at most)",
+                speedup(share.p)
+            ),
+        },
+        evidence: evidence(active, claim, share.p, path),
+        occurrences: Occurrences { count: claim.count as u64, ..Occurrences::default() },
+        caveats: caveats(active, claim, missing, few),
+        remedies: remedies(active, claim),
+    })
+}
+
+fn speedup(p: f64) -> String {
+    if p > 0.98 { "no limit".to_string() } else { format!("{:.1} times as fast", 1.0 / (1.0 - p)) }
+}
+
+fn title(active: &Active<'_>, c: &Claim, p: f64) -> String {
+    let (name, share) = (active.name(c.func), format_share(p));
+    let top = c.leaves.first().map(|(leaf, n)| (active.name(*leaf), *n));
+    if c.repeats.is_some() {
+        return format!("Hot loop ({}): {name} repeats one call for {share} of the time", c.tier);
+    }
+    let kind = match c.tier {
+        "T2" => "Hot loop (T2)",
+        "T1" => "Probable hot loop (T1)",
+        _ if top.is_some_and(|(_, n)| n > c.own) => "Repeated cheap operation (T0)",
+        _ => "Hot spot (T0)",
+    };
+    match top {
+        Some((leaf, n)) if n > c.own => format!("{kind}: {name} takes {share} of the time, most of it in {leaf}"),
+        _ => format!("{kind}: {name} takes {share} of the time"),
+    }
+}
+
+fn message(active: &Active<'_>, c: &Claim, p: f64) -> String {
+    let of = format!("{} of {} active samples ({})", c.count, active.count, format_share(p));
+    let name = active.name(c.func);
+    if let Some(called) = c.repeats {
+        return format!(
+            "{of} are in {}, spread over its whole code, and one place in {name} makes the calls: that place repeats.",
+            active.name(called)
+        );
+    }
+    let share = |n: i64| format_share(n as f64 / active.count as f64);
+    let mut parts: Vec<String> = Vec::new();
+    if c.own > 0 {
+        parts.push(format!("its own code {}", share(c.own)));
+    }
+    parts.extend(c.leaves.iter().take(3).map(|(leaf, n)| format!("{} {}", active.name(*leaf), share(*n))));
+    if c.leaves.len() > 3 {
+        let rest: i64 = c.leaves[3..].iter().map(|l| l.1).sum();
+        parts.push(format!("{} more functions {}", c.leaves.len() - 3, share(rest)));
+    }
+    let why = match (c.tier, c.verdict) {
+        ("T0", Verdict::Spread) => "spread over its code, so that no loop is proven",
+        ("T0", _) => "known by names only, so that a loop is likely but not proven",
+        (_, Verdict::Body) => "in one part of its code",
+        ("T1", _) => "in a few lines",
+        _ => "in a few instructions",
+    };
+    format!("{of} are in {name}, {why}: {}.", parts.join(", "))
+}
+
+fn evidence(active: &Active<'_>, c: &Claim, p: f64, path: Vec<String>) -> Vec<Evidence> {
+    let view = |view| ViewRef { profile: Some(active.id.0), value: Some(active.value_name().to_string()), ..ViewRef::of(view) };
+    let mut out = Vec::new();
+    let amount = format_value(c.value as f64, active.unit());
+    let flame = ViewRef { path, ..view(View::Flame) };
+    out.push(Evidence { text: format!("{amount} ({}) on its heaviest path in the flame graph", format_share(p)), view: flame });
+    let table = |f: FuncId| ViewRef { function: Some(active.name(f).to_string()), ..view(View::Functions) };
+    if let Some((from, to)) = c.places.lines80().filter(|_| c.places.knows_lines()) {
+        let lines = if from == to { format!("line {from}") } else { format!("lines {from} to {to}") };
+        let top = c.places.top_line().map_or(String::new(), |(line, n)| format!(", most ({n}) line {line}"));
+        out.push(Evidence { text: format!("80 % of its samples are on {lines}{top}"), view: table(c.func) });
+    }
+    if let Some(s) = c.places.shape().filter(|_| c.places.knows_bytes() && c.repeats.is_none()) {
+        let at = c.places.top_byte().map_or(String::new(), |(b, _)| position(b, c.places.offsets));
+        out.push(Evidence {
+            text: format!(
+                "80 % of its samples lie within {} bytes; {} are at or just before {at}; {:.1} addresses count",
+                s.w80,
+                format_share(s.top1),
+                s.effective
+            ),
+            view: table(c.func),
+        });
+    }
+    if let Some(called) = c.repeats {
+        let at = c.places.top_byte().filter(|(b, _)| *b != NO_ADDRESS).map_or(String::new(), |(b, _)| position(b, true));
+        out.push(Evidence { text: format!("all calls of {} come from {at}", active.name(called)), view: table(called) });
+    }
+    for (leaf, n) in c.leaves.iter().take(3).filter(|_| c.repeats.is_none()) {
+        let text = format!("{} of active samples end in {}", format_share(*n as f64 / active.count as f64), active.name(*leaf));
+        out.push(Evidence { text, view: table(*leaf) });
+    }
+    out
+}
+
+fn position(byte: u64, offset: bool) -> String {
+    if offset { format!("+{byte:#x}") } else { format!("{byte:#x}") }
+}
+
+fn caveats(active: &Active<'_>, c: &Claim, missing: bool, few: bool) -> Vec<String> {
+    let mut out = Vec::new();
+    match c.tier {
+        "T0" => out.push("Function names alone cannot tell a loop from one long call: look at the code, or record with lines.".to_string()),
+        "T1" => out.push("Lines cannot tell a loop from one long statement.".to_string()),
+        _ => out.push("Samples land at or just after the slow instruction (skid).".to_string()),
+    }
+    if active.idle > 0 {
+        out.push(format!("Shares are of {} active samples; {} idle ones are left out.", active.count, active.idle));
+    }
+    if missing {
+        out.push(format!("{} of the leaves have no symbol: what they are is not known.", format_share(active.unknown_share())));
+    }
+    if few {
+        out.push(format!("Only {} active samples: record for longer.", active.count));
+    }
+    if !active.counted {
+        out.push("The file does not say how many samples its numbers stand for, so there is no interval.".to_string());
+    }
+    out
+}
+
+/// What to do, by what is repeated and in which language.
+fn remedies(active: &Active<'_>, c: &Claim) -> Vec<String> {
+    let leaf = c.leaves.first().filter(|(_, n)| *n > c.own).map(|(leaf, _)| *leaf);
+    let class = leaf.map(|l| active.leaf_class_of(l)).unwrap_or_default();
+    let go = active.has_runtime("go");
+    let mut out: Vec<String> = Vec::new();
+    let mut say = |text: &str| out.push(text.to_string());
+    if class.has("hashmap") {
+        say(
+            "Walk or look up a contiguous array instead of a hash map, or build it once outside the loop; keep what the loop computes from it.",
+        );
+    } else if class.has("alloc") {
+        say("Allocate outside the loop: reuse a buffer, reserve the final size, pass by reference.");
+    } else if class.any(&["strfmt", "reflection", "boxing"]) {
+        say("Format, box or reflect once outside the loop, or write into a reused buffer of the concrete type.");
+    } else if class.any(&["regex"]) {
+        say("Match fewer times: test with a plain substring first, or combine patterns into one.");
+    } else if class.any(&["memops"]) {
+        say("Copy less: slices or views instead of copies, append at the end, one large copy instead of many small ones.");
+    } else if class.any(&["lock", "clock", "hashing"]) {
+        say("Take the lock, read the clock or hash once per batch instead of once per element.");
+    }
+    if let Some(called) = c.repeats {
+        out.push(format!("Call {} less often: for a batch, for what changed, or with its result kept.", active.name(called)));
+    }
+    out.push(
+        "Hoist what does not change out of the loop; stop as soon as the answer is known; replace nested loops by an index.".to_string(),
+    );
+    let name = active.name(c.func);
+    let check = if active.profile.format == "perf-script" {
+        format!("Check: `perf annotate -s '{name}'` shows the instructions of the loop.")
+    } else if go {
+        format!("Check: `go tool pprof -list '{name}'` shows the lines; `go build -gcflags=-m` shows what escapes.")
+    } else if active.has_runtime("jvm") {
+        "Check: a JMH benchmark of the method; `-XX:+PrintInlining` shows what the compiler does with it.".to_string()
+    } else if active.has_runtime("cpython") {
+        "Check: move the loop into a built-in, NumPy or a comprehension, then profile again.".to_string()
+    } else {
+        "Check: profile again after the change and compare the share.".to_string()
+    };
+    out.push(check);
+    out
+}
