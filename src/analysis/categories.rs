@@ -268,6 +268,10 @@ const NOT_KERNEL: [&str; 8] = ["[vdso]", "[vsyscall]", "[stack]", "[heap]", "[an
 
 /// Whether a function's binary or file shows one of a group's runtimes; runtimes that are known by symbols only need no more.
 fn belongs(group: &Group, dso: &str, file: &str) -> bool {
+    // Folded stacks have neither: then it must suffice that the runtime occurs in the profile.
+    if dso.is_empty() && file.is_empty() {
+        return true;
+    }
     let t = taxonomy();
     let shows = |by: usize, text: &str| {
         let (of, set) = &t.detect[by];

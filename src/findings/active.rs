@@ -151,6 +151,34 @@ impl<'a> Active<'a> {
         out
     }
 
+    /// Classifies the functions of a profile by a value of any kind, without counting active samples: for heap profiles.
+    pub fn weighted(session: &'a Session, id: ProfileId, profile: &'a Profile, value: usize) -> Active<'a> {
+        let n = session.symbols.funcs.len();
+        let mut out = Active {
+            session,
+            id,
+            profile,
+            value,
+            stacks: Vec::new(),
+            count: 0,
+            weight: 0,
+            idle: 0,
+            counted: true,
+            unknown: 0,
+            class: vec![CategorySet::default(); n],
+            leaf_class: vec![CategorySet::default(); n],
+            runtimes: Vec::new(),
+        };
+        let column = &profile.samples.values[value];
+        out.classify(column);
+        for (stack, value) in profile.samples.stack.iter().zip(column) {
+            if let Some(stack) = stack.get() {
+                out.stacks.push(ActiveStack { stack, count: 1, value: *value, thread: CategorySet::default() });
+            }
+        }
+        out
+    }
+
     fn classify(&mut self, counts: &[i64]) {
         let s = &self.session.symbols;
         let mut own = vec![0_i64; s.stacks.len()];
@@ -174,6 +202,11 @@ impl<'a> Active<'a> {
             self.leaf_class[i] = classifier.leaf(FuncId::from_index(i));
         }
         self.runtimes = RUNTIMES.into_iter().filter(|r| classifier.has_runtime(r)).collect();
+        // Heap profiles of Go have no frames of the runtime.
+        let go_file = |i: usize| self.session.strings.get(s.funcs.file[i]).ends_with(".go");
+        if !self.runtimes.contains(&"go") && (0..size.len()).any(|i| size[i] > 0 && go_file(i)) {
+            self.runtimes.push("go");
+        }
     }
 
     fn thread_classes(&self) -> Vec<CategorySet> {
@@ -259,7 +292,11 @@ fn counts(p: &Profile) -> (Vec<i64>, bool) {
     if p.period > 0 && p.period_unit == p.value_types[shown_value(p)].unit {
         return (column.iter().map(|v| (v + p.period / 2) / p.period).collect(), true);
     }
-    let divisor = column.iter().fold(0_i64, |d, v| gcd(d, v.saturating_abs())).max(1);
+    // A common divisor is a period only if it is large and many numbers share it; round numbers by hand are counts.
+    let divisor = match column.iter().fold(0_i64, |d, v| gcd(d, v.saturating_abs())) {
+        d if d >= 1000 && column.len() >= 10 => d,
+        _ => 1,
+    };
     let counts: Vec<i64> = column.iter().map(|v| v / divisor).collect();
     // Nobody takes a million samples per stack: such numbers are nanoseconds or bytes.
     let mean = counts.iter().fold(0_i64, |sum, v| sum.saturating_add(*v)) / counts.len().max(1) as i64;

@@ -5,7 +5,7 @@ use super::finding::{Finding, Rule, Threshold};
 use super::loop_shape::{Limits, Places, Verdict};
 use super::loop_text::{Claim, describe};
 use super::owner::{Owner, libraries, owner};
-use super::{Context, Detector, Outcome};
+use super::{Context, Detector, Outcome, counted};
 use crate::analysis::call_tree::{Order, call_tree};
 use crate::analysis::weights::Selection;
 use crate::base::ids::{FuncId, StackId};
@@ -90,7 +90,7 @@ impl Detector for HotLoop {
         if profiles.is_empty() {
             return Outcome::NotChecked("because no file holds samples of CPU or wall-clock time".to_string());
         }
-        let (mut findings, mut checked, mut samples, mut few) = (Vec::new(), 0, 0, 0);
+        let (mut findings, mut checked, mut samples, mut few) = (Vec::new(), 0_usize, 0, 0);
         for (id, p) in profiles {
             let active = Active::new(cx.session, id, p);
             if (active.count as f64) < cx.threshold(&RULE, "min-active-samples") {
@@ -104,11 +104,15 @@ impl Detector for HotLoop {
         if checked == 0 {
             let min = cx.threshold(&RULE, "min-active-samples");
             return Outcome::NotChecked(format!(
-                "because none of the {few} CPU profiles has {min} samples that are not idle: record for longer or at a higher rate"
+                "because {} fewer than {min} samples that are not idle: record for longer or at a higher rate",
+                if few == 1 { "the CPU profile has".to_string() } else { format!("each of the {few} CPU profiles has") }
             ));
         }
         findings.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.fingerprint.cmp(&b.fingerprint)));
-        Outcome::Checked { findings, over: format!("{} active samples in {checked} CPU profiles", format_count(samples as f64)) }
+        Outcome::Checked {
+            findings,
+            over: format!("{} active samples in {}", format_count(samples as f64), counted(checked, "CPU profile")),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Findings: rules, evidence, ranking. A rule is one file and one line in [`DETECTORS`].
 
 pub mod active;
+pub mod allocation_pressure;
+pub mod allocation_sites;
 pub mod finding;
 pub mod hot_loop;
 pub mod loop_shape;
@@ -12,7 +14,7 @@ use crate::model::Session;
 use finding::{Confidence, Finding, Rule, RuleStatus, RuleVerdict, Severity};
 
 /// Every rule.
-pub const DETECTORS: &[&dyn Detector] = &[&hot_loop::HotLoop];
+pub const DETECTORS: &[&dyn Detector] = &[&hot_loop::HotLoop, &allocation_sites::AllocationSites, &allocation_pressure::AllocationPressure];
 
 /// What a rule looks at.
 pub struct Context<'a> {
@@ -104,6 +106,11 @@ fn rank(finding: &Finding) -> f64 {
         Confidence::Possible => 0.5,
     };
     finding.share.as_ref().map_or(0.0, |s| s.low) * sure
+}
+
+/// `1 CPU profile`, `2 CPU profiles`.
+pub(crate) fn counted(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 /// The worst severity of a list.

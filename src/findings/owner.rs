@@ -53,7 +53,7 @@ const GO_STD: [&str; 44] = [
 ];
 
 /// Beginnings of names in standard libraries and language runtimes.
-const STD_PREFIXES: [&str; 28] = [
+const STD_PREFIXES: [&str; 29] = [
     "java.",
     "javax.",
     "jdk.",
@@ -82,10 +82,16 @@ const STD_PREFIXES: [&str; 28] = [
     "kotlin.",
     "scala.",
     "node:",
+    "<frozen",
 ];
 
 /// Binaries that belong to the system.
-const SYSTEM: [&str; 16] = [
+const SYSTEM: [&str; 21] = [
+    "libjli",
+    "libjava.",
+    "libnio.",
+    "libnet.",
+    "libzip.",
     "libc.",
     "libc-",
     "libm.",
@@ -175,7 +181,7 @@ pub fn is_library(active: &Active<'_>, func: FuncId) -> bool {
 }
 
 fn is_go_std(active: &Active<'_>, name: &str, file: &str) -> bool {
-    if !active.has_runtime("go") {
+    if !active.has_runtime("go") && !file.ends_with(".go") {
         return false;
     }
     if file.contains("/go/src/") && !file.contains("/pkg/mod/") && !file.contains("/go/src/github.com/") {

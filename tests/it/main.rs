@@ -1,7 +1,9 @@
 //! Integration tests: one binary, one module per subject.
 
+mod allocation;
 mod architecture;
 mod corpus;
+mod hot_loops;
 mod profile_analysis;
 mod profiles;
 mod traces;

@@ -1,0 +1,279 @@
+//! Allocation pressure: how much CPU time allocating memory and collecting garbage takes, from CPU profiles.
+
+use super::active::{Active, cpu_profiles};
+use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, Threshold, fingerprint};
+use super::owner::{libraries, owner};
+use super::{Context, Detector, Outcome, counted};
+use crate::analysis::call_tree::{Order, call_tree};
+use crate::analysis::neighbours::heaviest_path;
+use crate::analysis::weights::Selection;
+use crate::base::ids::FuncId;
+use crate::base::quantity::{format_count, format_share, format_value};
+use crate::base::stats::{map_exp100, wilson};
+use crate::base::view::{View, ViewRef};
+use std::collections::BTreeMap;
+
+/// The rule.
+pub struct AllocationPressure;
+
+/// Its documentation.
+pub const RULE: Rule = Rule {
+    id: "allocation-pressure",
+    name: "Allocation pressure",
+    family: "allocation",
+    summary: "Allocating memory and collecting garbage take a large share of the CPU time.",
+    remedies: &[
+        "Allocate less where the finding says most of it happens; a heap profile of the same run shows bytes and sizes.",
+        "Give the collector more room (GOGC, -Xmx, --max-old-space-size) if memory is free: it then runs less often.",
+    ],
+    thresholds: &[
+        Threshold { name: "gc-info", default: 0.05, doc: "share of garbage collection that scores 25; JDK Mission Control, GC pauses 5 %" },
+        Threshold {
+            name: "gc-warning",
+            default: 0.10,
+            doc: "share of garbage collection that scores 75; JDK Mission Control and Datadog, 10 %",
+        },
+        Threshold { name: "alloc-info", default: 0.05, doc: "share of allocating and freeing that scores 25; PROFILES 2.1" },
+        Threshold { name: "alloc-warning", default: 0.15, doc: "share of allocating and freeing that scores 75; PROFILES 2.1" },
+        Threshold { name: "pressure-info", default: 0.08, doc: "share of both together that scores 25; PROFILES 2.1" },
+        Threshold { name: "pressure-warning", default: 0.20, doc: "share of both together that scores 75; PROFILES 2.1" },
+        Threshold {
+            name: "assist-info",
+            default: 0.01,
+            doc: "share of collection that the program's own threads are made to do, scores 25; PROFILES 2.1",
+        },
+        Threshold { name: "assist-warning", default: 0.05, doc: "the same, scores 75; PROFILES 2.1" },
+        Threshold { name: "min-active-samples", default: 20.0, doc: "active samples below which nothing is claimed; PROFILES 4.2" },
+        Threshold { name: "few-samples", default: 100.0, doc: "active samples below which findings stay at info; PROFILES 4.2" },
+        Threshold {
+            name: "min-samples",
+            default: 10.0,
+            doc: "samples of allocation and collection below which nothing is claimed, and of a function below which it is not named first; PROFILES 4.2",
+        },
+        Threshold { name: "unknown-share", default: 0.5, doc: "share of leaves without symbol from which the profile is not judged" },
+    ],
+    doc: include_str!("../../docs/rules/allocation-pressure.md"),
+};
+
+/// Functions in which a thread of the program is made to collect or to wait for the collector (PROFILES 2.1).
+const ASSIST: [&str; 4] = ["runtime.gcAssistAlloc", "satisfy_failed_allocation", "alloc_page_stall", "ShenandoahPacer"];
+
+/// What was counted, in events and in weight.
+#[derive(Clone, Debug, Default)]
+struct Pressure {
+    gc: i64,
+    alloc: i64,
+    both: i64,
+    assist: i64,
+    weight: i64,
+    /// Samples of allocation by the nearest function that can be changed.
+    owners: BTreeMap<FuncId, i64>,
+}
+
+impl Detector for AllocationPressure {
+    fn rule(&self) -> &'static Rule {
+        &RULE
+    }
+
+    fn detect(&self, cx: &Context<'_>) -> Outcome {
+        let profiles = cpu_profiles(cx.session);
+        if profiles.is_empty() {
+            return Outcome::NotChecked("because no file holds samples of CPU or wall-clock time".to_string());
+        }
+        let (mut findings, mut checked, mut samples) = (Vec::new(), 0, 0);
+        let mut reason = String::new();
+        for (id, p) in profiles {
+            let active = Active::new(cx.session, id, p);
+            if (active.count as f64) < cx.threshold(&RULE, "min-active-samples") {
+                reason = format!("because there are only {} samples that are not idle", active.count);
+                continue;
+            }
+            if active.unknown_share() >= cx.threshold(&RULE, "unknown-share") {
+                reason = format!("because {} of the samples have no function name", format_share(active.unknown_share()));
+                continue;
+            }
+            checked += 1;
+            samples += active.count;
+            findings.extend(describe(cx, &active, &pressure(&active)));
+        }
+        if checked == 0 {
+            return Outcome::NotChecked(reason);
+        }
+        findings.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.fingerprint.cmp(&b.fingerprint)));
+        Outcome::Checked {
+            findings,
+            over: format!("{} active samples in {}", format_count(samples as f64), counted(checked, "CPU profile")),
+        }
+    }
+}
+
+const GC: u8 = 1;
+const ALLOC: u8 = 2;
+const FAULT: u8 = 4;
+const PAYS: u8 = 8;
+
+fn pressure(active: &Active<'_>) -> Pressure {
+    let s = &active.session.symbols;
+    // What any frame from the root up to here says; prefixes come first, so one pass suffices.
+    let mut seen = vec![0_u8; s.stacks.len()];
+    for row in 0..seen.len() {
+        let func = s.frames.func[s.stacks.frame[row].index()];
+        let class = active.class_of(func);
+        let mut bits = s.stacks.prefix[row].get().map_or(0, |p| seen[p.index()]);
+        if !class.is_empty() {
+            bits |= if class.has("gc") { GC } else { 0 } | if class.has("alloc") { ALLOC } else { 0 };
+            bits |= if class.has("pagefault") { FAULT } else { 0 };
+            if bits & (GC | ALLOC) != 0 && ASSIST.iter().any(|a| active.name(func).contains(a)) {
+                bits |= PAYS;
+            }
+        }
+        seen[row] = bits;
+    }
+    let library = libraries(active);
+    let mut out = Pressure::default();
+    for a in &active.stacks {
+        let mut bits = seen[a.stack.index()];
+        if a.thread.has("gc") {
+            bits |= GC;
+        }
+        // Compilers handle the collector's barriers: names on their threads are not collection (PROFILES 2.1).
+        if a.thread.has("jit") {
+            bits = 0;
+        }
+        let gc = bits & GC != 0;
+        let alloc = !gc && bits & ALLOC != 0;
+        if !gc && !alloc {
+            continue;
+        }
+        out.both += a.count;
+        out.weight = out.weight.saturating_add(a.value);
+        out.gc += if gc { a.count } else { 0 };
+        out.alloc += if alloc { a.count } else { 0 };
+        out.assist += if bits & PAYS != 0 { a.count } else { 0 };
+        if (alloc || bits & PAYS != 0)
+            && let Some(owner) = owner(active, &library, a.stack)
+        {
+            *out.owners.entry(owner.func).or_default() += a.count;
+        }
+    }
+    out
+}
+
+fn describe(cx: &Context<'_>, active: &Active<'_>, found: &Pressure) -> Option<Finding> {
+    if (found.both as f64) < cx.threshold(&RULE, "min-samples") {
+        return None;
+    }
+    let n = active.count as u64;
+    let of = |count: i64| wilson(count as f64, n);
+    let score_of = |count: i64, name: &str| {
+        map_exp100(of(count).low, cx.threshold(&RULE, &format!("{name}-info")), cx.threshold(&RULE, &format!("{name}-warning")))
+    };
+    let mut score = score_of(found.gc, "gc")
+        .max(score_of(found.alloc, "alloc"))
+        .max(score_of(found.both, "pressure"))
+        .max(score_of(found.assist, "assist"));
+    if (active.count as f64) < cx.threshold(&RULE, "few-samples") || !active.counted {
+        score = score.min(74.0);
+    }
+    let severity = Severity::of_score(score)?;
+    let share = of(found.both);
+    let mut owners: Vec<(FuncId, i64)> = found.owners.iter().map(|(f, n)| (*f, *n)).collect();
+    owners.retain(|(_, n)| *n as f64 >= cx.threshold(&RULE, "min-samples") / 2.0);
+    owners.sort_by_key(|(f, n)| (std::cmp::Reverse(*n), active.name(*f)));
+    let selection = Selection { profile: active.id.index(), value: active.value, thread: None };
+    let tree = call_tree(active.session, selection, Order::Heaviest);
+    let view = |view| ViewRef { profile: Some(active.id.0), value: Some(active.value_name().to_string()), ..ViewRef::of(view) };
+    let mut evidence = vec![Evidence {
+        text: format!(
+            "{} in collection, {} in allocation, of {} active samples",
+            format_share(of(found.gc).p),
+            format_share(of(found.alloc).p),
+            active.count
+        ),
+        view: view(View::Flame),
+    }];
+    let charged: i64 = found.owners.values().sum();
+    for (func, count) in owners.iter().take(5) {
+        let path = heaviest_path(active.session, &tree, *func);
+        evidence.push(Evidence {
+            text: format!(
+                "{} of the allocation samples with an owner ({count} of {charged}) are below {}",
+                format_share(*count as f64 / charged.max(1) as f64),
+                active.name(*func)
+            ),
+            view: ViewRef { path, function: Some(active.name(*func).to_string()), ..view(View::Flame) },
+        });
+    }
+    let top = owners.first().filter(|(_, n)| *n as f64 >= cx.threshold(&RULE, "min-samples")).map(|(f, _)| active.name(*f));
+    let half = (found.weight as f64 * share.low / share.p.max(f64::MIN_POSITIVE) / 2.0) as i64;
+    let file = active.session.sources.get(active.profile.source.index()).map_or("", |s| s.file.as_str());
+    Some(Finding {
+        id: String::new(),
+        rule: RULE.id,
+        fingerprint: fingerprint(RULE.id, &[file, &active.profile.name]),
+        severity,
+        score: score.round() as u32,
+        confidence: Confidence::Likely,
+        tier: String::new(),
+        title: match top {
+            Some(name) => {
+                format!("Allocation pressure: {} of the time allocates or collects, most of it for {name}", format_share(share.p))
+            }
+            None => format!("Allocation pressure: {} of the time allocates or collects", format_share(share.p)),
+        },
+        message: format!(
+            "{} ({}) go to memory management: {} to garbage collection, {} to allocating and freeing{}.",
+            format_value(found.weight as f64, active.unit()),
+            format_share(share.p),
+            format_share(of(found.gc).p),
+            format_share(of(found.alloc).p),
+            if found.assist > 0 {
+                format!(", and for {} the program's own threads are made to help", format_share(of(found.assist).p))
+            } else {
+                String::new()
+            }
+        ),
+        subject: Subject { kind: "recording", name: file.to_string(), ..Subject::default() },
+        share: Some(ShareOf::new(share, active.value_name())),
+        impact: Impact {
+            amount: found.weight,
+            unit: active.unit().to_string(),
+            recoverable_low: half,
+            recoverable_high: found.weight,
+            model: "in proportion to what is allocated: from half of it, at the lower bound of the share, to none".to_string(),
+        },
+        evidence,
+        occurrences: Occurrences { count: found.both as u64, ..Occurrences::default() },
+        caveats: caveats(active, found),
+        remedies: remedies(active, top),
+    })
+}
+
+fn caveats(active: &Active<'_>, found: &Pressure) -> Vec<String> {
+    let mut out = vec!["Functions are told by their names; an allocator with names of its own is not seen.".to_string()];
+    if found.gc > 0 {
+        out.push("Collection has no owner in the stacks: who causes it is estimated from who allocates.".to_string());
+    }
+    if active.unknown > 0 {
+        out.push(format!("{} of the leaves have no symbol.", format_share(active.unknown_share())));
+    }
+    out
+}
+
+fn remedies(active: &Active<'_>, top: Option<&str>) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Some(name) = top {
+        out.push(format!("Start with {name}: reuse buffers, reserve sizes, avoid temporary strings and boxing."));
+    }
+    let more = if active.has_runtime("go") {
+        "See bytes and sizes with a heap profile (`go tool pprof -sample_index=alloc_space`); if memory is free, raise GOGC or set GOMEMLIMIT."
+    } else if active.has_runtime("jvm") {
+        "See bytes and sizes with async-profiler `-e alloc` or JFR; if memory is free, raise -Xmx or the young generation."
+    } else if active.has_runtime("v8") || active.has_runtime("node") {
+        "See bytes with `node --heap-prof`; if memory is free, raise --max-semi-space-size."
+    } else {
+        "See bytes and sizes with a heap profiler (heaptrack, jemalloc's); a faster allocator (jemalloc, mimalloc) treats the symptom."
+    };
+    out.push(more.to_string());
+    out
+}
