@@ -7,3 +7,5 @@ pub mod flame_chart;
 pub mod functions;
 pub mod neighbours;
 pub mod weights;
+pub mod red;
+pub mod service_graph;

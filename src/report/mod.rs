@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod folded;
+pub mod histogram;
 pub mod inspect;
 pub mod markdown;
 pub mod svg;

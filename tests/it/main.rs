@@ -6,5 +6,6 @@ mod corpus;
 mod hot_loops;
 mod profile_analysis;
 mod profiles;
+mod services;
 mod traces;
 mod unsupported;

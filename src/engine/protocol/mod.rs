@@ -4,6 +4,7 @@
 
 pub mod flame;
 pub mod functions;
+pub mod services;
 pub mod summary;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,15 @@ pub enum Request {
         query: SampleQuery,
         /// Function name.
         function: String,
+    },
+    /// Services, operations, call edges: [`services::ServicesData`] as head.
+    Services,
+    /// Latency histogram of an operation: the only slab is an SVG text.
+    Histogram {
+        /// Service name; empty if unknown.
+        service: String,
+        /// Span name.
+        operation: String,
     },
     /// Bytes to be downloaded: head is an [`ExportHead`], the only slab is the text.
     Export {

@@ -5,6 +5,7 @@ pub mod derived;
 pub mod export;
 pub mod flame;
 pub mod functions;
+pub mod services;
 pub mod summary;
 
 use super::Engine;
@@ -28,6 +29,8 @@ pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> 
         Request::Flame { query, mode } => flame::answer(engine, query, *mode),
         Request::Functions { query, rows } => functions::answer(engine, query, *rows),
         Request::FunctionDetail { query, function } => functions::detail(engine, query, function),
+        Request::Services => services::answer(engine),
+        Request::Histogram { service, operation } => services::histogram(engine, service, operation),
         Request::Export { what, query, finding } => export::answer(engine, *what, query, finding.as_deref()),
     }
 }

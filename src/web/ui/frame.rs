@@ -1,6 +1,6 @@
 //! The frame around the views: bar, rail, status line, and the choice of the view.
 
-use super::{Shared, files, findings, flame, functions, json};
+use super::{Shared, files, findings, flame, functions, json, services};
 use crate::base::quantity::{format_count, format_ns, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::ExportKind;
@@ -31,7 +31,8 @@ pub fn view_of(shared: &Shared) -> Html {
         View::Files => html! { <files::Files shared={s} /> },
         View::Flame => html! { <flame::Flame shared={s} /> },
         View::Functions => html! { <functions::Functions shared={s} /> },
-        View::Traces | View::Services => html! {},
+        View::Services => html! { <services::Services shared={s} /> },
+        View::Traces => html! {},
     }
 }
 

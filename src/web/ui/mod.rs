@@ -10,6 +10,7 @@ pub mod help;
 pub mod home;
 pub mod json;
 pub mod selectors;
+pub mod services;
 
 use super::client::{Client, Event};
 use super::dom;

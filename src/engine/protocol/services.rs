@@ -1,0 +1,64 @@
+//! Services, operations and the calls between services. Few rows: everything is in the head.
+
+use serde::{Deserialize, Serialize};
+
+/// The answer to [`super::Request::Services`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServicesData {
+    /// From the earliest begin to the latest end, in nanoseconds; rates are per this window.
+    pub window_ns: f64,
+    /// Services over their entry spans, largest sum first.
+    pub services: Vec<RedRow>,
+    /// Operations, largest sum first.
+    pub operations: Vec<RedRow>,
+    /// Calls between services, most calls first.
+    pub edges: Vec<EdgeRow>,
+}
+
+/// Rate, errors, durations of a service or operation. Durations in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RedRow {
+    /// Service name; empty if unknown.
+    pub service: String,
+    /// Operation name; empty for a service as a whole.
+    pub operation: String,
+    /// Spans.
+    pub calls: u64,
+    /// Failed spans.
+    pub errors: u64,
+    /// Sum.
+    pub sum_ns: f64,
+    /// Median.
+    pub p50_ns: f64,
+    /// 95th percentile.
+    pub p95_ns: f64,
+    /// 99th percentile.
+    pub p99_ns: f64,
+    /// Longest.
+    pub max_ns: f64,
+    /// A span at the median: trace id and span id.
+    pub median: (String, String),
+    /// The longest span: trace id and span id.
+    pub worst: (String, String),
+}
+
+/// Calls from one service to another.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EdgeRow {
+    /// Caller.
+    pub from: String,
+    /// Callee.
+    pub to: String,
+    /// The callee has no spans: its callers' attributes name it.
+    pub unseen: bool,
+    /// Calls.
+    pub calls: u64,
+    /// Failed ones.
+    pub errors: u64,
+    /// Sum of durations in nanoseconds.
+    pub sum_ns: f64,
+    /// Longest in nanoseconds.
+    pub max_ns: f64,
+    /// The longest call: trace id and span id.
+    pub worst: (String, String),
+}
