@@ -2,10 +2,15 @@
 
 pub mod call_tree;
 pub mod categories;
+pub mod clipped;
+pub mod critical_path;
 pub mod flame;
 pub mod flame_chart;
 pub mod functions;
 pub mod neighbours;
-pub mod weights;
 pub mod red;
 pub mod service_graph;
+pub mod trace_tree;
+pub mod weights;
+#[cfg(test)]
+pub mod drawn;

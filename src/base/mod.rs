@@ -6,4 +6,5 @@ pub mod intern;
 pub mod quantity;
 pub mod slabs;
 pub mod stats;
+pub mod time;
 pub mod view;

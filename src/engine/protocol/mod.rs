@@ -6,6 +6,7 @@ pub mod flame;
 pub mod functions;
 pub mod services;
 pub mod summary;
+pub mod traces;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,23 @@ pub enum Request {
         query: SampleQuery,
         /// Function name.
         function: String,
+    },
+    /// Traces for the list: [`traces::TraceList`] as head.
+    TraceList {
+        /// Which, in which order.
+        query: traces::TraceQuery,
+    },
+    /// One trace as a waterfall: [`traces::TraceData`].
+    Trace {
+        /// Trace id.
+        id: String,
+    },
+    /// One span: [`traces::SpanDetail`] as head.
+    Span {
+        /// Trace id.
+        trace: String,
+        /// Span id.
+        span: String,
     },
     /// Services, operations, call edges: [`services::ServicesData`] as head.
     Services,

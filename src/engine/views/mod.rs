@@ -7,6 +7,7 @@ pub mod flame;
 pub mod functions;
 pub mod services;
 pub mod summary;
+pub mod traces;
 
 use super::Engine;
 use super::protocol::{Failure, Request};
@@ -29,6 +30,9 @@ pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> 
         Request::Flame { query, mode } => flame::answer(engine, query, *mode),
         Request::Functions { query, rows } => functions::answer(engine, query, *rows),
         Request::FunctionDetail { query, function } => functions::detail(engine, query, function),
+        Request::TraceList { query } => traces::list(engine, query),
+        Request::Trace { id } => traces::trace(engine, id),
+        Request::Span { trace, span } => traces::span(engine, trace, span),
         Request::Services => services::answer(engine),
         Request::Histogram { service, operation } => services::histogram(engine, service, operation),
         Request::Export { what, query, finding } => export::answer(engine, *what, query, finding.as_deref()),
