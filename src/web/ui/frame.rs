@@ -1,6 +1,6 @@
 //! The frame around the views: bar, rail, status line, and the choice of the view.
 
-use super::{Shared, files, findings, flame, functions, json, services};
+use super::{Shared, files, findings, flame, functions, json, services, traces};
 use crate::base::quantity::{format_count, format_ns, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::ExportKind;
@@ -32,7 +32,7 @@ pub fn view_of(shared: &Shared) -> Html {
         View::Flame => html! { <flame::Flame shared={s} /> },
         View::Functions => html! { <functions::Functions shared={s} /> },
         View::Services => html! { <services::Services shared={s} /> },
-        View::Traces => html! {},
+        View::Traces => html! { <traces::Traces shared={s} /> },
     }
 }
 

@@ -11,6 +11,9 @@ pub mod home;
 pub mod json;
 pub mod selectors;
 pub mod services;
+pub mod span_detail;
+pub mod traces;
+pub mod waterfall;
 
 use super::client::{Client, Event};
 use super::dom;

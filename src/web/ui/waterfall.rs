@@ -1,0 +1,410 @@
+//! One trace as a waterfall: tree and bars on a common axis, critical path, minimap, span details.
+
+use super::Shared;
+use super::selectors::Search;
+use super::span_detail::SpanPanel;
+use crate::base::quantity::{format_count, format_ns, format_share};
+use crate::engine::protocol::Request;
+use crate::engine::protocol::traces::{FLAG_ASYNC, FLAG_ERROR, FLAG_ORPHAN, FLAG_OUTSIDE, FLAG_UNFINISHED, TraceData};
+use crate::web::dom;
+use crate::web::hooks::{Answer, use_answer};
+use gloo::events::{EventListener, EventListenerOptions};
+use std::rc::Rc;
+use wasm_bindgen::JsCast;
+use web_sys::{HtmlElement, KeyboardEvent};
+use yew::prelude::*;
+
+const ROW: f64 = 24.0;
+/// Bars of the minimap; longer traces are thinned.
+const MINIMAP: usize = 300;
+
+/// Inputs of [`Waterfall`].
+#[derive(Properties, PartialEq)]
+pub struct Props {
+    /// What every view gets.
+    pub shared: Shared,
+    /// Trace id.
+    pub id: String,
+}
+
+/// The view of one trace.
+#[component]
+pub fn Waterfall(props: &Props) -> Html {
+    let s = &props.shared;
+    let answer = use_answer(&s.client, s.generation, Request::Trace { id: props.id.clone() }, |slabs| TraceData::decode(slabs).ok());
+    match (&answer, answer.value()) {
+        (Answer::Failed(why), _) => html! { <div class="traces"><div class="toolbar">{ back(s) }</div><p class="empty">{ why }</p></div> },
+        (_, None) => html! { <div class="skeleton" aria-busy="true"></div> },
+        (_, Some(data)) => html! { <Rows shared={s.clone()} data={Data(data.clone())} /> },
+    }
+}
+
+fn back(s: &Shared) -> Html {
+    let shared = s.clone();
+    html! { <button onclick={move |_| shared.change(false, |p| { (p.trace, p.span, p.search, p.zoom) = (None, None, None, None); })}>{ "‹ All traces" }</button> }
+}
+
+/// Compares by identity: a trace is decoded once.
+#[derive(Clone)]
+struct Data(Rc<TraceData>);
+
+impl PartialEq for Data {
+    fn eq(&self, other: &Data) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+#[derive(Properties, PartialEq)]
+struct RowsProps {
+    shared: Shared,
+    data: Data,
+}
+
+#[component]
+fn Rows(props: &RowsProps) -> Html {
+    let s = &props.shared;
+    let data = props.data.0.clone();
+    let key = Rc::as_ptr(&data) as usize;
+    let collapsed = use_state(|| vec![false; data.parent.len()]);
+    let scroll = use_state(|| (0.0_f64, 700.0_f64));
+    let list = use_node_ref();
+    {
+        let (collapsed, n) = (collapsed.clone(), data.parent.len());
+        use_effect_with(key, move |_| collapsed.set(vec![false; n]));
+    }
+    let visible = {
+        let data = data.clone();
+        use_memo((key, (*collapsed).clone()), move |(_, collapsed)| {
+            let mut out = Vec::with_capacity(data.parent.len());
+            let mut row = 0_u32;
+            while (row as usize) < data.parent.len() {
+                out.push(row);
+                let closed = collapsed.get(row as usize).copied().unwrap_or(false);
+                row = if closed { data.end_row[row as usize] } else { row + 1 };
+            }
+            out
+        })
+    };
+    // Sections of the critical path by row.
+    let critical = {
+        let data = data.clone();
+        use_memo(key, move |_| {
+            let mut order: Vec<u32> = (0..data.critical_row.len() as u32).collect();
+            order.sort_by_key(|i| data.critical_row[*i as usize]);
+            order
+        })
+    };
+    let matches = {
+        let data = data.clone();
+        use_memo((key, s.place.search.clone()), move |(_, text)| {
+            let text = text.as_deref().unwrap_or("").trim().to_lowercase();
+            if text.is_empty() {
+                return None;
+            }
+            let holds: Vec<bool> = (0..data.texts.len() as u32).map(|t| data.texts.get(t).to_lowercase().contains(&text)).collect();
+            let hit =
+                |i: usize| holds[data.service[i] as usize] || holds[data.operation[i] as usize] || data.ids.get(i as u32).contains(&text);
+            Some((0..data.parent.len()).map(hit).collect::<Vec<bool>>())
+        })
+    };
+    let total = data.head.row.duration_ns.max(1.0);
+    let window = s.place.zoom.as_ref().and_then(|z| {
+        let (a, b) = z.split_once("..")?;
+        let (a, b) = (a.parse::<f64>().ok()?, b.parse::<f64>().ok()?);
+        (a >= 0.0 && b > a && b <= total * 1.000_001).then_some((a, b))
+    });
+    let window = window.unwrap_or((0.0, total));
+    let selected = s.place.span.as_ref().and_then(|id| (0..data.ids.len() as u32).find(|r| data.ids.get(*r) == id));
+    {
+        // A link to a span opens its ancestors and brings it on screen.
+        let (collapsed, data, list) = (collapsed.clone(), data.clone(), list.clone());
+        use_effect_with((key, selected), move |_| {
+            let Some(row) = selected else { return };
+            let mut open = (*collapsed).clone();
+            let mut at = data.parent[row as usize];
+            let mut changed = false;
+            while at != u32::MAX {
+                changed |= std::mem::take(&mut open[at as usize]);
+                at = data.parent[at as usize];
+            }
+            if changed {
+                collapsed.set(open);
+            }
+            if let Some(list) = list.cast::<HtmlElement>() {
+                let y = f64::from(row) * ROW;
+                let top = f64::from(list.scroll_top());
+                if y < top || y + 2.0 * ROW > top + f64::from(list.client_height()) {
+                    list.set_scroll_top((y - f64::from(list.client_height()) / 3.0).max(0.0) as i32);
+                }
+            }
+        });
+    }
+    use_waterfall_keys(s, &data, &visible, &collapsed, selected, window, total);
+    let on_scroll = {
+        let scroll = scroll.clone();
+        Callback::from(move |e: Event| {
+            if let Some(e) = e.target().and_then(|t| t.dyn_into::<HtmlElement>().ok()) {
+                scroll.set((f64::from(e.scroll_top()), f64::from(e.client_height())));
+            }
+        })
+    };
+    let first = ((scroll.0 / ROW) as usize).saturating_sub(10);
+    let shown = visible.iter().copied().enumerate().skip(first).take((scroll.1 / ROW) as usize + 40);
+    let r = &data.head.row;
+    let found = (*matches).as_ref().map(|m| m.iter().filter(|m| **m).count());
+    html! {
+        <div class="traces">
+            <div class="toolbar">
+                { back(s) }
+                <b>{ format!("{} {}", r.service, r.operation) }</b>
+                <span class="dim">{ format!("{} · {} spans · {} services · {} errors · {}", format_ns(r.duration_ns), format_count(f64::from(r.spans)), r.services, r.errors, r.start) }</span>
+                <span class="space"></span>
+                <Search shared={s.clone()} label="Search spans" />
+                if let Some(found) = found { <span class="matched" role="status">{ format!("{found} spans match") }</span> }
+            </div>
+            { minimap(s, &data, window, total) }
+            <div class="with-inspector">
+                <div class="waterfall" role="treegrid" aria-label="Spans" aria-rowcount={visible.len().to_string()} ref={list} onscroll={on_scroll} tabindex="0">
+                    <div class="axis" aria-hidden="true"><span></span><span class="ticks">
+                        { for (0..=4).map(|i| {
+                            let at = window.0 + (window.1 - window.0) * f64::from(i) / 4.0;
+                            html! { <span style={format!("left:{}%", i * 25)} class={classes!((i == 4).then_some("last"))}>{ format_ns(at) }</span> }
+                        }) }
+                    </span></div>
+                    <div style={format!("height:{}px;position:relative", visible.len() as f64 * ROW)}>
+                        { for shown.map(|(at, row)| span_row(s, &data, &critical, at, row, window, selected == Some(row), (*matches).as_ref().map(|m| m[row as usize]), &collapsed)) }
+                    </div>
+                </div>
+                if let Some(row) = selected {
+                    <SpanPanel shared={s.clone()} trace={r.id.clone()} span={data.ids.get(row).to_string()} />
+                } else {
+                    <aside class="inspector">
+                        <h2>{ "Critical path" }</h2>
+                        <p class="dim">{ "What the request waited for, longest first; the parts add up to its duration." }</p>
+                        { critical_list(s, &data) }
+                    </aside>
+                }
+            </div>
+        </div>
+    }
+}
+
+fn colour(data: &TraceData, row: usize) -> String {
+    let name = data.texts.get(data.service[row]);
+    format!("var(--span-{})", crate::base::hash::hash_bytes(name.as_bytes()) % 8)
+}
+
+/// Critical time by service and operation.
+fn critical_list(s: &Shared, data: &TraceData) -> Html {
+    let mut sums: std::collections::BTreeMap<(u32, u32), (f64, u32)> = std::collections::BTreeMap::new();
+    for (i, row) in data.critical_row.iter().enumerate() {
+        let length = data.critical_time[2 * i + 1] - data.critical_time[2 * i];
+        let key = (data.service[*row as usize], data.operation[*row as usize]);
+        let entry = sums.entry(key).or_insert((0.0, *row));
+        entry.0 += length;
+    }
+    let mut list: Vec<_> = sums.into_iter().collect();
+    list.sort_by(|a, b| b.1.0.total_cmp(&a.1.0).then(a.0.cmp(&b.0)));
+    html! {
+        <ul class="children">
+            { for list.iter().take(40).map(|((service, operation), (sum, row))| {
+                let (shared, id) = (s.clone(), data.ids.get(*row).to_string());
+                html! {
+                    <li><button onclick={move |_| { let id = id.clone(); shared.change(false, move |p| p.span = Some(id)); }}>
+                        <span class="clip">{ format!("{} {}", data.texts.get(*service), data.texts.get(*operation)) }</span>
+                        <span class="n">{ format!("{} {}", format_ns(*sum), format_share(if data.head.critical_ns > 0.0 { sum / data.head.critical_ns } else { 0.0 })) }</span>
+                    </button></li>
+                }
+            }) }
+        </ul>
+    }
+}
+
+fn minimap(s: &Shared, data: &TraceData, window: (f64, f64), total: f64) -> Html {
+    let n = data.parent.len();
+    let step = n.div_ceil(MINIMAP).max(1);
+    let height = 48.0;
+    let line = height / n.div_ceil(step).max(1) as f64;
+    let shared = s.clone();
+    let jump = Callback::from(move |e: MouseEvent| {
+        let Some(target) = e.current_target().and_then(|t| t.dyn_into::<web_sys::Element>().ok()) else { return };
+        let rect = target.get_bounding_client_rect();
+        let at = (f64::from(e.client_x()) - rect.left()) / rect.width().max(1.0) * total;
+        // A click on the whole shows a tenth around the point; with a zoom it moves that.
+        let span = if window.1 - window.0 >= total { total / 10.0 } else { window.1 - window.0 };
+        let start = (at - span / 2.0).clamp(0.0, total - span);
+        shared.change(true, |p| p.zoom = Some(format!("{start}..{}", start + span)));
+    });
+    html! {
+        <div class="minimap" onclick={jump} aria-hidden="true">
+            <svg viewBox={format!("0 0 1000 {height}")} preserveAspectRatio="none">
+                { for (0..n).step_by(step).enumerate().map(|(at, row)| html! {
+                    <rect x={format!("{:.2}", data.start[row] / total * 1000.0)} y={format!("{:.2}", at as f64 * line)}
+                        width={format!("{:.2}", (data.duration[row] / total * 1000.0).max(0.7))} height={format!("{:.2}", (line * 0.8).clamp(0.3, 6.0))} fill={colour(data, row)} />
+                }) }
+                if window.1 - window.0 < total {
+                    <rect class="outside" x="0" y="0" width={format!("{:.2}", window.0 / total * 1000.0)} height={height.to_string()} />
+                    <rect class="outside" x={format!("{:.2}", window.1 / total * 1000.0)} y="0" width={format!("{:.2}", (1.0 - window.1 / total).max(0.0) * 1000.0)} height={height.to_string()} />
+                }
+            </svg>
+        </div>
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "a row is drawn from everything that the view knows about it")]
+fn span_row(
+    s: &Shared,
+    data: &TraceData,
+    critical: &[u32],
+    at: usize,
+    row: u32,
+    window: (f64, f64),
+    current: bool,
+    matched: Option<bool>,
+    collapsed: &UseStateHandle<Vec<bool>>,
+) -> Html {
+    let i = row as usize;
+    let scale = 100.0 / (window.1 - window.0);
+    let x = |ns: f64| ((ns - window.0) * scale).clamp(-5.0, 105.0);
+    let bar = |from: f64, to: f64| format!("left:{:.3}%;width:{:.3}%", x(from), (x(to) - x(from)).max(0.0));
+    let flags = data.flags[i];
+    let closed = collapsed.get(i).copied().unwrap_or(false);
+    let inside = data.end_row[i] - row - 1;
+    let toggle = {
+        let collapsed = collapsed.clone();
+        Callback::from(move |e: MouseEvent| {
+            e.stop_propagation();
+            let mut next = (*collapsed).clone();
+            next[i] = !next[i];
+            collapsed.set(next);
+        })
+    };
+    let (shared, id) = (s.clone(), data.ids.get(row).to_string());
+    let choose = move |_: MouseEvent| {
+        let id = id.clone();
+        shared.change(false, move |p| p.span = if p.span.as_ref() == Some(&id) { None } else { Some(id) });
+    };
+    let marks = [
+        (FLAG_ERROR, "✕", "failed"),
+        (FLAG_ORPHAN, "?", "its parent is not in the files"),
+        (FLAG_UNFINISHED, "…", "it has no end"),
+        (FLAG_ASYNC, "↷", "its parent does not wait for it"),
+        (FLAG_OUTSIDE, "⇥", "it does not lie inside its parent"),
+    ];
+    let from = critical.partition_point(|c| data.critical_row[*c as usize] < row);
+    let own = critical[from..].iter().take_while(|c| data.critical_row[**c as usize] == row);
+    let colour = colour(data, i);
+    let (service, operation) = (data.texts.get(data.service[i]), data.texts.get(data.operation[i]));
+    let end = data.start[i] + data.duration[i];
+    let label_right = x(end) < 78.0;
+    let label = if label_right {
+        format!("left:calc({:.3}% + 4px)", x(end).max(0.0))
+    } else {
+        format!("right:calc({:.3}% + 4px)", (100.0 - x(data.start[i])).clamp(0.0, 96.0))
+    };
+    html! {
+        <div key={row} role="row" aria-rowindex={(at + 1).to_string()} aria-level={(data.depth[i] + 1).to_string()} aria-selected={current.to_string()} aria-expanded={(inside > 0).then(|| (!closed).to_string())}
+            class={classes!("span-row", current.then_some("current"), (matched == Some(false)).then_some("faded"), (matched == Some(true)).then_some("hit"))}
+            style={format!("top:{}px", at as f64 * ROW)} onclick={choose}>
+            <span role="gridcell" class="span-name" style={format!("padding-left:{}px", 4 + data.depth[i].min(40) * 12)} title={format!("{service} {operation}")}>
+                if inside > 0 {
+                    <button class="plain toggle" aria-label={if closed { "Expand" } else { "Collapse" }} onclick={toggle}>{ if closed { format!("▸{inside}") } else { "▾".to_string() } }</button>
+                }
+                <span class="edge" style={format!("background:{colour}")}></span>
+                <b>{ service }</b>{ " " }{ operation }
+                { for marks.iter().filter(|(f, _, _)| flags & f != 0).map(|(f, shape, why)| html! { <span class={classes!("mark", (*f == FLAG_ERROR).then_some("bad"))} title={*why}>{ *shape }</span> }) }
+            </span>
+            <span role="gridcell" class="span-bars">
+                <span class="span-bar" style={format!("{};background:{colour}", bar(data.start[i], end))}></span>
+                { for own.map(|c| html! { <span class="critical" style={bar(data.critical_time[2 * *c as usize], data.critical_time[2 * *c as usize + 1])}></span> }) }
+                <span class="span-label" style={label}>{ format_ns(data.duration[i]) }</span>
+            </span>
+        </div>
+    }
+}
+
+#[hook]
+fn use_keys(deps: (Shared, Option<u32>, usize), handler: Rc<dyn Fn(&KeyboardEvent)>) {
+    use_effect_with(deps, move |_| {
+        let listener =
+            EventListener::new_with_options(&dom::window(), "keydown", EventListenerOptions::enable_prevent_default(), move |e| {
+                if let Some(e) = e.dyn_ref::<KeyboardEvent>() {
+                    handler(e);
+                }
+            });
+        move || drop(listener)
+    });
+}
+
+#[hook]
+fn use_waterfall_keys(
+    s: &Shared,
+    data: &Rc<TraceData>,
+    visible: &Rc<Vec<u32>>,
+    collapsed: &UseStateHandle<Vec<bool>>,
+    selected: Option<u32>,
+    window: (f64, f64),
+    total: f64,
+) {
+    let state = collapsed.iter().filter(|c| **c).count();
+    let (shared, data, visible, collapsed) = (s.clone(), data.clone(), visible.clone(), collapsed.clone());
+    use_keys(
+        (s.clone(), selected, state),
+        Rc::new(move |e: &KeyboardEvent| {
+            if e.ctrl_key() || e.meta_key() || e.alt_key() || dom::takes_text(e.target()) && e.key() != "Escape" {
+                return;
+            }
+            let zoom = |from: f64, to: f64| {
+                let span = (to - from).clamp(total * 1e-7, total);
+                let start = from.clamp(0.0, total - span);
+                shared.change(true, |p| p.zoom = (span < total).then(|| format!("{start}..{}", start + span)));
+            };
+            let (from, to) = window;
+            let quarter = (to - from) / 4.0;
+            let at = selected.and_then(|r| visible.iter().position(|v| *v == r));
+            let select = |row: Option<u32>| {
+                let id = row.map(|r| data.ids.get(r).to_string());
+                shared.change(true, |p| p.span = id);
+            };
+            match e.key().as_str() {
+                "ArrowDown" => select(visible.get(at.map_or(0, |a| a + 1)).copied().or(selected)),
+                "ArrowUp" => select(at.map_or(visible.first().copied(), |a| visible.get(a.saturating_sub(1)).copied())),
+                "ArrowLeft" | "ArrowRight" => {
+                    let Some(row) = selected.map(|r| r as usize) else { return };
+                    let close = e.key() == "ArrowLeft";
+                    let open_now = !collapsed[row] && data.end_row[row] as usize > row + 1;
+                    if close && !open_now {
+                        select(Some(data.parent[row]).filter(|p| *p != u32::MAX).or(selected));
+                    } else {
+                        let mut next = (*collapsed).clone();
+                        next[row] = close;
+                        collapsed.set(next);
+                    }
+                }
+                "[" => {
+                    collapsed.set((0..data.parent.len()).map(|i| data.end_row[i] as usize > i + 1 && data.parent[i] != u32::MAX).collect())
+                }
+                "]" => collapsed.set(vec![false; data.parent.len()]),
+                "w" | "+" | "=" => zoom(from + quarter / 2.0, to - quarter / 2.0),
+                "s" | "-" => zoom(from - quarter, to + quarter),
+                "a" => zoom(from - quarter, to - quarter),
+                "d" => zoom(from + quarter, to + quarter),
+                "0" => shared.change(true, |p| p.zoom = None),
+                "Escape" => {
+                    let p = &shared.place;
+                    if p.search.is_some() {
+                        shared.change(true, |p| p.search = None);
+                    } else if p.span.is_some() {
+                        shared.change(true, |p| p.span = None);
+                    } else if p.zoom.is_some() {
+                        shared.change(true, |p| p.zoom = None);
+                    } else {
+                        shared.change(false, |p| p.trace = None);
+                    }
+                }
+                _ => return,
+            }
+            e.prevent_default();
+        }),
+    );
+}
