@@ -2,7 +2,7 @@
 
 use super::weights::{Weights, subtree, walk};
 use crate::base::hash::hash_u64;
-use crate::base::ids::{FuncId, StringId};
+use crate::base::ids::{FuncId, MappingId, StringId};
 use crate::base::intern::RowIndex;
 use crate::model::Session;
 use crate::model::symbols::{FRAME_INLINED, NO_ADDRESS};
@@ -28,8 +28,10 @@ pub enum Granularity {
 pub struct Entry {
     /// A function of this row: the first seen. `name` and `file` say what of it counts.
     pub func: FuncId,
-    /// Function name; `NONE` at granularity files where the file is known.
+    /// Function name; `NONE` at granularity files.
     pub name: StringId,
+    /// Binary, at granularity files: `go tool pprof` tells files of different binaries apart. Else `NONE`.
+    pub mapping: MappingId,
     /// Source file; `NONE` if unknown or not part of the granularity.
     pub file: StringId,
     /// Line; 0 if unknown or not part of the granularity.
@@ -121,6 +123,7 @@ fn key(session: &Session, frame: usize, granularity: Granularity) -> Entry {
     let mut e = Entry {
         func,
         name: s.funcs.name[f],
+        mapping: MappingId::NONE,
         file: s.funcs.file[f],
         line: s.frames.line[frame],
         address: s.frames.address[frame],
@@ -140,19 +143,22 @@ fn key(session: &Session, frame: usize, granularity: Granularity) -> Entry {
             e.func = s.funcs.canonical[f];
             e.file = StringId::NONE;
         }
-        Granularity::Files if !e.file.is_none() => e.name = StringId::NONE,
+        Granularity::Files => {
+            e.name = StringId::NONE;
+            e.mapping = s.funcs.mapping[f];
+        }
         _ => {}
     }
     e
 }
 
 fn hash(e: &Entry) -> u64 {
-    let names = hash_u64(u64::from(e.name.0), u64::from(e.file.0));
+    let names = hash_u64(hash_u64(u64::from(e.name.0), u64::from(e.file.0)), u64::from(e.mapping.0));
     hash_u64(hash_u64(hash_u64(names, u64::from(e.line)), e.address), e.offset)
 }
 
 fn same(a: &Entry, b: &Entry) -> bool {
-    (a.name, a.file, a.line, a.address, a.offset) == (b.name, b.file, b.line, b.address, b.offset)
+    (a.name, a.mapping, a.file, a.line, a.address, a.offset) == (b.name, b.mapping, b.file, b.line, b.address, b.offset)
 }
 
 /// What a table is sorted by.
@@ -179,10 +185,15 @@ impl FunctionTable {
     }
 }
 
-/// A row's name for people: the function, or the file at granularity files.
+/// A row's name for people: the function; at granularity files the file, else `[binary]`, else `<unknown>`.
 pub fn label(session: &Session, e: &Entry) -> String {
-    let text = if e.name.is_none() { session.strings.get(e.file) } else { session.strings.get(e.name) };
-    text.to_string()
+    let module = session.symbols.module(&session.strings, e.func);
+    match (e.name.is_none(), e.file.is_none(), e.mapping.is_none()) {
+        (false, ..) => session.strings.get(e.name).to_string(),
+        (_, false, _) => session.strings.get(e.file).to_string(),
+        (.., false) => format!("[{module}]"),
+        _ => "<unknown>".to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -34,12 +34,17 @@ pub struct Weights {
 
 /// Adds up a selection. A selection that names nothing gives empty weights.
 pub fn weights(session: &Session, selection: Selection) -> Weights {
+    weights_where(session, selection.profile, selection.value, |thread| selection.thread.is_none_or(|t| thread == Some(t)))
+}
+
+/// Adds up the samples of the threads that are wanted; profiles without threads ask for `None`.
+pub fn weights_where(session: &Session, profile: usize, value: usize, wanted: impl Fn(Option<ThreadId>) -> bool) -> Weights {
     let n = session.symbols.stacks.len();
     let mut out = Weights { own: vec![0; n], used: vec![false; n], ..Weights::default() };
-    let Some(p) = session.profiles.get(selection.profile) else { return out };
-    let Some(values) = p.samples.values.get(selection.value) else { return out };
+    let Some(p) = session.profiles.get(profile) else { return out };
+    let Some(values) = p.samples.values.get(value) else { return out };
     for (i, (stack, &value)) in p.samples.stack.iter().zip(values).enumerate() {
-        if value == 0 || selection.thread.is_some_and(|t| p.samples.thread.get(i) != Some(&t)) {
+        if value == 0 || !wanted(p.samples.thread.get(i).copied()) {
             continue;
         }
         out.samples += 1;

@@ -6,6 +6,7 @@ mod inspect;
 mod lists;
 mod load;
 mod pick;
+mod top;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -29,6 +30,8 @@ enum Command {
     Analyze(analyze::Args),
     /// What each file holds, and the ledger of its import
     Inspect(inspect::Args),
+    /// Functions of a profile by self or total weight
+    Top(top::Args),
     /// Folded stacks or a flame graph as SVG
     Export(export::Args),
     /// The formats that are read
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
     let result = match args.command {
         Command::Analyze(a) => analyze::run(&a),
         Command::Inspect(a) => inspect::run(&a),
+        Command::Top(a) => top::run(&a),
         Command::Export(a) => export::run(&a),
         Command::Formats(a) => lists::formats(&a),
         Command::Rules(a) => lists::rules(&a),

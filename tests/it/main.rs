@@ -7,5 +7,6 @@ mod hot_loops;
 mod profile_analysis;
 mod profiles;
 mod services;
+mod top;
 mod traces;
 mod unsupported;

@@ -1,0 +1,194 @@
+//! `hotspan top`: functions, files, lines or addresses by self or total weight, as `go tool pprof -top` counts them.
+
+use super::analyze::clean;
+use super::{Stop, load, pick, to_json, write_out};
+use crate::analysis::functions::{By, Entry, FunctionTable, Granularity, functions, label};
+use crate::analysis::weights::weights_where;
+use crate::base::ids::ThreadId;
+use crate::base::quantity::{format_share, format_value};
+use crate::engine::views::summary::thread_name;
+use crate::model::Session;
+use crate::model::profile::Profile;
+use crate::model::symbols::NO_ADDRESS;
+use clap::ValueEnum;
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Profile
+    file: PathBuf,
+    /// Value type; without it the one that is shown first
+    #[arg(long, value_name = "NAME")]
+    value: Option<String>,
+    /// Samples of threads with this name or id only
+    #[arg(long, value_name = "NAME")]
+    thread: Option<String>,
+    /// What to sort by
+    #[arg(long, value_enum, default_value = "self")]
+    by: SortBy,
+    /// How many rows; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    /// What one row stands for
+    #[arg(long, value_enum, default_value = "functions")]
+    granularity: RowsBy,
+    /// Charge inlined functions to the function they were compiled into
+    #[arg(long)]
+    no_inlines: bool,
+    /// JSON (hotspan.top/1) instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SortBy {
+    #[value(name = "self")]
+    Own,
+    Total,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum RowsBy {
+    Functions,
+    Filefunctions,
+    Files,
+    Lines,
+    Addresses,
+}
+
+#[derive(Serialize)]
+struct Top<'a> {
+    schema: &'static str,
+    file: &'a str,
+    value: &'a str,
+    unit: &'a str,
+    total: i64,
+    rows: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    file: String,
+    line: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(rename = "self")]
+    own: i64,
+    total: i64,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Stop> {
+    let (engine, all_read) = load::load(std::slice::from_ref(&args.file), Vec::new());
+    let session = &engine.session;
+    if session.profiles.is_empty() {
+        load::status(all_read)?;
+    }
+    let (profile, value) = pick::pick(session, args.value.as_deref())?;
+    let others: Vec<String> = (0..session.profiles.len()).filter(|&p| p != profile).map(|p| pick::profile_name(session, p)).collect();
+    if !others.is_empty() {
+        eprintln!("hotspan: showing {}; not shown: {}", pick::profile_name(session, profile), others.join(", "));
+    }
+    let p = &session.profiles[profile];
+    let wanted = threads(p, args.thread.as_deref())?;
+    let weights = weights_where(session, profile, value, |t| {
+        wanted.as_ref().is_none_or(|list| t.is_some_and(|t: ThreadId| list.get(t.index()).copied().unwrap_or(false)))
+    });
+    let granularity = match args.granularity {
+        RowsBy::Functions => Granularity::Functions,
+        RowsBy::Filefunctions => Granularity::FileFunctions,
+        RowsBy::Files => Granularity::Files,
+        RowsBy::Lines => Granularity::Lines,
+        RowsBy::Addresses => Granularity::Addresses,
+    };
+    let mut table = functions(session, &weights, granularity, args.no_inlines);
+    table.sort(
+        session,
+        match args.by {
+            SortBy::Own => By::Own,
+            SortBy::Total => By::Total,
+        },
+    );
+    let limit = if args.limit == 0 { usize::MAX } else { args.limit };
+    let rows: Vec<Row> = table.rows.iter().take(limit).map(|e| row(session, e, args.granularity == RowsBy::Addresses)).collect();
+    let of = &p.value_types[value];
+    let file = session.sources.get(p.source.index()).map_or("", |s| s.file.as_str());
+    let text = if args.json {
+        to_json(&Top { schema: "hotspan.top/1", file, value: &of.name, unit: &of.unit, total: table.magnitude, rows })?
+    } else {
+        text(&of.name, &of.unit, &table, &rows, args.granularity)
+    };
+    write_out(None, &text)?;
+    load::status(all_read)
+}
+
+/// Which threads are wanted, by position; `None` for all.
+fn threads(p: &Profile, name: Option<&str>) -> Result<Option<Vec<bool>>, Stop> {
+    let Some(name) = name else { return Ok(None) };
+    let list: Vec<bool> =
+        p.threads.iter().map(|t| t.name == name || thread_name(t) == name || (t.tid != -1 && t.tid.to_string() == name)).collect();
+    if list.contains(&true) {
+        return Ok(Some(list));
+    }
+    if p.threads.is_empty() {
+        return Err(Stop::Usage("the profile does not tell threads apart".to_string()));
+    }
+    let mut names: Vec<&str> = p.threads.iter().map(|t| t.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    Err(Stop::Usage(format!("there is no thread {name}; there are {}", names.join(", "))))
+}
+
+fn row(session: &Session, e: &Entry, addresses: bool) -> Row {
+    let address = match (e.offset, e.address) {
+        (NO_ADDRESS, NO_ADDRESS) => String::new(),
+        (NO_ADDRESS, address) => format!("{address:#x}"),
+        (offset, _) => format!("+{offset:#x}"),
+    };
+    Row {
+        name: label(session, e),
+        file: session.strings.get(e.file).to_string(),
+        line: e.line,
+        address: addresses.then_some(address),
+        own: e.own,
+        total: e.total,
+    }
+}
+
+fn text(value: &str, unit: &str, table: &FunctionTable, rows: &[Row], by: RowsBy) -> String {
+    let mut out = String::new();
+    let whole = table.magnitude.max(1) as f64;
+    let shown: i64 = rows.iter().fold(0_i64, |sum, r| sum.saturating_add(r.own));
+    let _ = writeln!(
+        out,
+        "{}: {} in {} rows; the {} below hold {} ({})",
+        clean(value),
+        format_value(table.magnitude as f64, unit),
+        table.rows.len(),
+        rows.len(),
+        format_value(shown as f64, unit),
+        format_share(shown as f64 / whole)
+    );
+    let _ = writeln!(out, "{:>12} {:>8} {:>12} {:>8}  name", "self", "self %", "total", "total %");
+    for r in rows {
+        let place = match by {
+            RowsBy::Lines if r.line > 0 => format!("  {}:{}", r.file, r.line),
+            RowsBy::Lines | RowsBy::Filefunctions if !r.file.is_empty() => format!("  {}", r.file),
+            RowsBy::Addresses => format!("  {}", r.address.as_deref().unwrap_or_default()),
+            _ => String::new(),
+        };
+        let _ = writeln!(
+            out,
+            "{:>12} {:>8} {:>12} {:>8}  {}{}",
+            format_value(r.own as f64, unit),
+            format_share(r.own as f64 / whole),
+            format_value(r.total as f64, unit),
+            format_share(r.total as f64 / whole),
+            clean(&r.name),
+            clean(&place)
+        );
+    }
+    out
+}
