@@ -275,7 +275,7 @@ fn describe(
 
 /// A mean size: exact up to 10 KiB, where allocators have their classes.
 fn size(bytes: f64) -> String {
-    if bytes >= 64.0 && bytes < 10_240.0 { format!("{} B", format_count(bytes.round())) } else { format_bytes(bytes) }
+    if (64.0..10_240.0).contains(&bytes) { format!("{} B", format_count(bytes.round())) } else { format_bytes(bytes) }
 }
 
 fn shape_text(tiny: bool, large: bool, grown: bool) -> &'static str {
