@@ -427,6 +427,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_value_may_lie_across_any_two_buffers() {
+        let text = br#"{"a\"b":["x\\",{"c":-1.5e3}],"d":"}"} 7 "#;
+        for size in 1..text.len() {
+            let mut reader = std::io::BufReader::with_capacity(size, &text[..]);
+            let mut json = Json::new(&mut reader);
+            let mut raw = Vec::new();
+            json.raw(&mut raw).unwrap();
+            assert_eq!(raw, text[..text.len() - 3], "{size}");
+            json.raw(&mut raw).unwrap();
+            assert_eq!((&raw[..], json.peek()), (&b"7"[..], Ok(None)));
+        }
+    }
+
+    #[test]
     fn records_are_cut_out() {
         let mut text: &[u8] = br#"{"a":[{"x":"]}\"{"}, 12 ,],"b":null}"#;
         let mut json = Json::new(&mut text);
