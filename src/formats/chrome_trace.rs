@@ -143,7 +143,7 @@ impl Reader {
                 Err(e) => import.report(BAD_EVENT, At::Byte(at), &e.to_string()),
             }
             self.raw = raw;
-            if import.ledger.records_in % 8192 == 0 {
+            if import.ledger.records_in.is_multiple_of(8192) {
                 import.tick(import.ledger.records_in).map_err(Err)?;
             }
         }

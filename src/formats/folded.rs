@@ -102,7 +102,7 @@ impl Format for Folded {
             if ended {
                 break;
             }
-            if number % 16_384 == 0 {
+            if number.is_multiple_of(16_384) {
                 import.tick(reader.stacks.len() as u64)?;
             }
         }

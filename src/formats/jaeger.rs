@@ -162,7 +162,7 @@ impl Reader {
                         Ok(span) => self.waiting.push(push(&span, import)),
                         Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
                     }
-                    if import.ledger.records_in % 4096 == 0 {
+                    if import.ledger.records_in.is_multiple_of(4096) {
                         import.tick(import.ledger.records_in)?;
                     }
                 }

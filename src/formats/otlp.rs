@@ -198,7 +198,7 @@ impl Reader {
                                 Ok(span) => push(&span, import),
                                 Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
                             }
-                            if import.ledger.records_in % 4096 == 0 {
+                            if import.ledger.records_in.is_multiple_of(4096) {
                                 import.tick(import.ledger.records_in)?;
                             }
                         }

@@ -50,10 +50,10 @@ impl Format for Pprof {
     fn sniff(&self, prefix: &Prefix<'_>) -> Sniff {
         // Any protobuf begins with a tag; a profile has small field numbers of known wire types, and its first message
         // (a sample type, a sample or a mapping) parses. Text does not survive this.
-        let mut fields = Fields::new(prefix.bytes);
+        let fields = Fields::new(prefix.bytes);
         let mut seen = 0;
         let mut types = 0;
-        while let Some((number, value)) = fields.next() {
+        for (number, value) in fields {
             let length_delimited = matches!(value, Value::Bytes(_));
             let expected = match number {
                 1..=6 | 11 => length_delimited,

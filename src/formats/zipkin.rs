@@ -70,7 +70,7 @@ fn read(json: &mut Json<'_>, raw: &mut Vec<u8>, import: &mut Import<'_>) -> Resu
                     Ok(span) => push(&span, import),
                     Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
                 }
-                if import.ledger.records_in % 4096 == 0 {
+                if import.ledger.records_in.is_multiple_of(4096) {
                     import.tick(import.ledger.records_in).map_err(Err)?;
                 }
                 continue;

@@ -3,6 +3,9 @@
 //! `cargo xtask test browser` builds both, finds a Chromium and runs these. Without a Chromium they say so and pass, unless
 //! `HOTSPAN_REQUIRE_BROWSER` is set.
 
+// Tests fail by panicking and say what they compared.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 mod cdp;
 mod journeys;
 mod page;

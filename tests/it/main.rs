@@ -1,5 +1,8 @@
 //! Integration tests: one binary, one module per subject.
 
+// Tests fail by panicking and say what they compared.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 mod allocation;
 mod architecture;
 mod corpus;
