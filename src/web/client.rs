@@ -23,12 +23,13 @@ pub enum Event {
 }
 
 type Answer = Box<dyn FnOnce(Result<Slabs, Failure>)>;
+type Handler<E> = Closure<dyn FnMut(E)>;
 
 struct Inner {
     worker: RefCell<Option<Worker>>,
     /// Ends the closures with the worker that they listen to.
-    handlers: RefCell<Vec<Closure<dyn FnMut(MessageEvent)>>>,
-    errors: RefCell<Vec<Closure<dyn FnMut(ErrorEvent)>>>,
+    handlers: RefCell<Vec<Handler<MessageEvent>>>,
+    errors: RefCell<Vec<Handler<ErrorEvent>>>,
     ready: Cell<bool>,
     next: Cell<u32>,
     waiting: RefCell<BTreeMap<u32, Answer>>,

@@ -73,6 +73,8 @@ pub enum Msg {
     Resize,
 }
 
+type Pair = (f64, f64);
+
 /// The canvas.
 pub struct FlameCanvas {
     canvas: NodeRef,
@@ -82,7 +84,7 @@ pub struct FlameCanvas {
     hovered: Option<u32>,
     pointer: (f64, f64),
     /// Where a drag began: pointer, window, scroll; and whether it moved.
-    drag: Option<((f64, f64), (f64, f64), f64, bool)>,
+    drag: Option<(Pair, Pair, f64, bool)>,
     palette: Palette,
     listeners: Vec<EventListener>,
 }
@@ -265,7 +267,7 @@ impl FlameCanvas {
             }
             ("ArrowUp" | "ArrowDown" | "ArrowLeft" | "ArrowRight", None) => props.select.emit((!data.parent.is_empty()).then_some(0)),
             ("Enter", Some(n))
-                if !e.target().and_then(|t| t.dyn_into::<web_sys::Element>().ok()).is_some_and(|t| t.tag_name() == "BUTTON") =>
+                if e.target().and_then(|t| t.dyn_into::<web_sys::Element>().ok()).is_none_or(|t| t.tag_name() != "BUTTON") =>
             {
                 props.zoom_to.emit(Some(n));
             }
