@@ -40,7 +40,9 @@ pub fn critical_path(set: &TraceSet, clipped: &Clipped, root: SpanRow) -> Vec<Se
             match previous {
                 None => to = to.min(now),
                 Some(_) if to <= now => {}
-                Some(p) if to - now < tolerance && clipped.start(child) < clipped.start(p) && clipped.end(child) < clipped.end(p) => to = now,
+                Some(p) if to - now < tolerance && clipped.start(child) < clipped.start(p) && clipped.end(child) < clipped.end(p) => {
+                    to = now
+                }
                 // Concurrent with the sibling that was waited for: its end did not matter.
                 Some(_) => continue,
             }
@@ -86,17 +88,15 @@ mod tests {
         let sections = critical_path(&drawn.set, &clipped, root);
         assert_eq!(sections.iter().map(|s| s.to - s.from).sum::<i64>(), drawn.set.spans.duration_ns[root.index()]);
         assert!(sections.windows(2).all(|w| w[0].to == w[1].from), "the sections must follow one another");
-        let text: Vec<String> = sections
-            .iter()
-            .rev()
-            .map(|s| format!("{}[{},{}]", drawn.set.name(&drawn.strings, s.span), s.from, s.to))
-            .collect();
+        let text: Vec<String> =
+            sections.iter().rev().map(|s| format!("{}[{},{}]", drawn.set.name(&drawn.strings, s.span), s.from, s.to)).collect();
         text.join(" ")
     }
 
     #[test]
     fn the_nine_cases_of_jaeger() {
-        let cases: [(&[(&str, &str, i64, i64)], &str); 7] = [
+        type Spans = &'static [(&'static str, &'static str, i64, i64)];
+        let cases: [(Spans, &str); 7] = [
             (&[("C", "", 1, 100), ("D", "C", 20, 20), ("E", "C", 50, 10)], "C[60,101] E[50,60] C[40,50] D[20,40] C[1,20]"),
             (&[("X", "", 1, 100), ("A", "X", 10, 40), ("C", "X", 20, 40)], "X[60,101] C[20,60] X[1,20]"),
             (&[("A", "", 100, 40), ("B", "A", 150, 10)], "A[100,140]"),
@@ -137,8 +137,11 @@ mod tests {
     #[test]
     fn a_chain_of_fifty_thousand_is_no_recursion() {
         let names: Vec<String> = (0..50_000).map(|i| format!("s{i}")).collect();
-        let spans: Vec<(&str, &str, i64, i64)> =
-            names.iter().enumerate().map(|(i, n)| (n.as_str(), if i == 0 { "" } else { names[i - 1].as_str() }, i as i64, 100_000)).collect();
+        let spans: Vec<(&str, &str, i64, i64)> = names
+            .iter()
+            .enumerate()
+            .map(|(i, n)| (n.as_str(), if i == 0 { "" } else { names[i - 1].as_str() }, i as i64, 100_000))
+            .collect();
         let drawn = draw(&spans);
         let clipped = Clipped::of(&drawn.set, TraceRow(0));
         assert_eq!(critical_path(&drawn.set, &clipped, SpanRow(0)).len(), 50_000);

@@ -4,6 +4,8 @@ pub mod call_tree;
 pub mod categories;
 pub mod clipped;
 pub mod critical_path;
+#[cfg(test)]
+pub mod drawn;
 pub mod flame;
 pub mod flame_chart;
 pub mod functions;
@@ -12,5 +14,3 @@ pub mod red;
 pub mod service_graph;
 pub mod trace_tree;
 pub mod weights;
-#[cfg(test)]
-pub mod drawn;

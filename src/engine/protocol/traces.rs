@@ -201,6 +201,9 @@ impl TraceData {
     }
 }
 
+/// Keys and values as text.
+pub type Pairs = Vec<(String, String)>;
+
 /// The answer to [`super::Request::Span`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SpanDetail {
@@ -233,7 +236,7 @@ pub struct SpanDetail {
     /// Events.
     pub events: Vec<EventDetail>,
     /// Links: trace id, span id, attributes.
-    pub links: Vec<(String, String, Vec<(String, String)>)>,
+    pub links: Vec<(String, String, Pairs)>,
 }
 
 /// An event of a span.
