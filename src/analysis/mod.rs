@@ -10,6 +10,8 @@ pub mod flame;
 pub mod flame_chart;
 pub mod functions;
 pub mod neighbours;
+pub mod normalize;
+pub mod replay;
 pub mod red;
 pub mod service_graph;
 pub mod trace_tree;
