@@ -3,6 +3,12 @@
 pub mod active;
 pub mod allocation_pressure;
 pub mod allocation_sites;
+pub mod calls;
+pub mod chatty;
+pub mod chatty_duplicate;
+pub mod chatty_fan_out;
+pub mod chatty_n_plus_one;
+pub mod chatty_transitive;
 pub mod finding;
 pub mod hot_loop;
 pub mod loop_shape;
@@ -14,7 +20,15 @@ use crate::model::Session;
 use finding::{Confidence, Finding, Rule, RuleStatus, RuleVerdict, Severity};
 
 /// Every rule.
-pub const DETECTORS: &[&dyn Detector] = &[&hot_loop::HotLoop, &allocation_sites::AllocationSites, &allocation_pressure::AllocationPressure];
+pub const DETECTORS: &[&dyn Detector] = &[
+    &hot_loop::HotLoop,
+    &allocation_sites::AllocationSites,
+    &allocation_pressure::AllocationPressure,
+    &chatty_n_plus_one::NPlusOne,
+    &chatty_fan_out::FanOut,
+    &chatty_duplicate::Duplicate,
+    &chatty_transitive::Transitive,
+];
 
 /// What a rule looks at.
 pub struct Context<'a> {

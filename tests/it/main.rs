@@ -5,6 +5,7 @@
 
 mod allocation;
 mod architecture;
+mod chatty;
 mod corpus;
 mod hot_loops;
 mod profile_analysis;

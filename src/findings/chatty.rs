@@ -1,0 +1,322 @@
+//! What the rules on chatty calls share: groups of equal calls, their shape, what a fix would save, and the finding's text.
+
+use super::Context;
+use super::calls::{Call, Category, calls, entry_of};
+use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, fingerprint};
+use crate::analysis::clipped::Clipped;
+use crate::analysis::replay::{Edits, saving};
+use crate::base::ids::{SpanRow, TraceRow};
+use crate::base::quantity::{format_ns, format_share};
+use crate::base::stats::Share;
+use crate::base::view::{View, ViewRef};
+use crate::model::Session;
+use crate::model::trace::TraceSet;
+use std::collections::BTreeMap;
+
+/// Equal calls of one execution (or one trace), in order of start.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Its trace.
+    pub trace: TraceRow,
+    /// The execution that made the calls.
+    pub scope: SpanRow,
+    /// The calls.
+    pub calls: Vec<Call>,
+    /// Starts of waves: another call lies between a wave and the next. The first is 0.
+    pub waves: Vec<usize>,
+}
+
+impl Group {
+    /// Spans of the calls.
+    pub fn spans(&self) -> Vec<SpanRow> {
+        self.calls.iter().map(|c| c.span).collect()
+    }
+
+    /// Sum of durations and length of the union of intervals, nanoseconds.
+    pub fn sum_and_union(&self, set: &TraceSet) -> (i64, i64) {
+        let (mut sum, mut union, mut covered) = (0_i64, 0, i64::MIN);
+        for call in &self.calls {
+            let (start, end) = (set.spans.start_ns[call.span.index()], set.spans.end_ns(call.span));
+            sum = sum.saturating_add(end - start);
+            let from = start.max(covered);
+            if end > from {
+                union += end - from;
+                covered = end;
+            }
+        }
+        (sum, union)
+    }
+
+    /// Mean number of calls under way at a time: 1 for calls one after the other.
+    pub fn concurrency(&self, set: &TraceSet) -> f64 {
+        let (sum, union) = self.sum_and_union(set);
+        if union > 0 { sum as f64 / union as f64 } else { 1.0 }
+    }
+
+    /// Distinct values; `None` where one call's are not in the data.
+    pub fn distinct(&self) -> Option<usize> {
+        let mut values: Vec<u64> = self.calls.iter().map(|c| c.values).collect::<Option<_>>()?;
+        values.sort_unstable();
+        values.dedup();
+        Some(values.len())
+    }
+}
+
+/// Groups of at least `least` equal calls of one execution, over all traces, with the traces looked at and their calls.
+pub fn groups(session: &Session, least: usize, each: &mut dyn FnMut(Group)) -> (usize, usize) {
+    let (mut list, mut total) = (Vec::new(), 0);
+    for trace in (0..session.traces.traces.len()).map(TraceRow::from_index) {
+        calls(session, trace, &mut list);
+        total += list.len();
+        if list.len() < least {
+            continue;
+        }
+        // Calls of one execution in order of start, so that what lies between two of a group is seen.
+        let mut by_scope: BTreeMap<SpanRow, Vec<usize>> = BTreeMap::new();
+        for (i, call) in list.iter().enumerate() {
+            by_scope.entry(call.scope).or_default().push(i);
+        }
+        for (scope, members) in by_scope {
+            let mut by_signature: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+            for &i in &members {
+                by_signature.entry(&list[i].signature).or_default().push(i);
+            }
+            for own in by_signature.into_values().filter(|own| own.len() >= least) {
+                let waves = waves(&session.traces, &list, &members, &own);
+                each(Group { trace, scope, calls: own.iter().map(|i| list[*i].clone()).collect(), waves });
+            }
+        }
+    }
+    (session.traces.traces.len(), total)
+}
+
+/// A wave ends where a call of another kind begins after it and ends before the next begins: the next may depend on that one.
+fn waves(set: &TraceSet, list: &[Call], members: &[usize], own: &[usize]) -> Vec<usize> {
+    let start = |i: usize| set.spans.start_ns[list[i].span.index()];
+    let end = |i: usize| set.spans.end_ns(list[i].span);
+    let mut out = vec![0];
+    let mut ended = end(own[0]);
+    let mut at = 0;
+    for k in 1..own.len() {
+        let next = start(own[k]);
+        while at < members.len() && start(members[at]) < ended {
+            at += 1;
+        }
+        let barrier =
+            members[at..].iter().take_while(|m| start(**m) < next).any(|m| list[*m].signature != list[own[k]].signature && end(*m) <= next);
+        if barrier && next >= ended {
+            out.push(k);
+        }
+        ended = ended.max(end(own[k]));
+    }
+    out
+}
+
+/// Pessimistic and optimistic edits of a group.
+pub type Plan = fn(&TraceSet, &Group, &mut Edits, &mut Edits);
+
+/// All occurrences of one finding.
+pub struct Pattern {
+    /// Groups, in order of trace.
+    pub groups: Vec<Group>,
+}
+
+/// Collects groups by endpoint and signature.
+#[derive(Default)]
+pub struct Patterns(BTreeMap<(String, String, String), Pattern>);
+
+impl Patterns {
+    /// Adds a group under the service and name of its scope.
+    pub fn add(&mut self, session: &Session, group: Group) {
+        let set = &session.traces;
+        let scope = entry_of(set, group.scope);
+        let service = set.service_name(&session.strings, scope).to_string();
+        let name = crate::analysis::normalize::name(set.name(&session.strings, scope)).key;
+        let key = (service, name, group.calls[0].signature.clone());
+        self.0.entry(key).or_insert(Pattern { groups: Vec::new() }).groups.push(group);
+    }
+
+    /// The patterns with service and endpoint.
+    pub fn into_iter(self) -> impl Iterator<Item = ((String, String), Pattern)> {
+        self.0.into_iter().map(|((service, endpoint, _), p)| ((service, endpoint), p))
+    }
+}
+
+/// What a rule says about a pattern.
+pub struct Words {
+    /// Title, from the number of calls of the worst occurrence and the operation.
+    pub title: String,
+    /// The model behind the saving.
+    pub model: &'static str,
+    /// How sure.
+    pub confidence: Confidence,
+    /// What could make it wrong.
+    pub caveats: Vec<String>,
+    /// What to do.
+    pub remedies: Vec<String>,
+}
+
+/// Makes the finding of a pattern. `worth` decides with the worst pessimistic saving share whether to report at all.
+pub fn finding(
+    cx: &Context<'_>,
+    rule: &Rule,
+    of_traces: usize,
+    (service, endpoint): (String, String),
+    pattern: &Pattern,
+    plan: Plan,
+    words: Words,
+) -> Finding {
+    let session = cx.session;
+    let set = &session.traces;
+    // Groups of one trace are replayed together, so that the saving can never exceed the request.
+    let mut by_trace: BTreeMap<TraceRow, Vec<&Group>> = BTreeMap::new();
+    for g in &pattern.groups {
+        by_trace.entry(g.trace).or_default().push(g);
+    }
+    let (mut low_sum, mut high_sum, mut root_sum, mut cost) = (0_i64, 0_i64, 0_i64, 0_i64);
+    let mut ranked: Vec<(i64, TraceRow, i64)> = Vec::new();
+    for (&trace, groups) in &by_trace {
+        let clipped = Clipped::of(set, trace);
+        let (mut low_edits, mut high_edits) = (Edits::new(), Edits::new());
+        for g in groups {
+            plan(set, g, &mut low_edits, &mut high_edits);
+            cost = cost.saturating_add(g.sum_and_union(set).1);
+        }
+        let (a, b) = (saving(set, &clipped, &low_edits).max(0), saving(set, &clipped, &high_edits).max(0));
+        let (low, high) = (a.min(b), a.max(b));
+        let root = set.traces.root[trace.index()].get().map_or(0, |r| set.spans.duration_ns[r.index()]);
+        low_sum = low_sum.saturating_add(low);
+        high_sum = high_sum.saturating_add(high);
+        root_sum = root_sum.saturating_add(root);
+        ranked.push((high, trace, root));
+    }
+    ranked.sort_by_key(|(high, trace, _)| (std::cmp::Reverse(*high), *trace));
+    let (worst_saving, worst_trace, worst_root) = ranked[0];
+    let worst = pattern.groups.iter().filter(|g| g.trace == worst_trace).max_by_key(|g| (g.calls.len(), std::cmp::Reverse(g.scope)));
+    let worst = worst.unwrap_or(&pattern.groups[0]);
+    let share = |ns: i64| if root_sum > 0 { ns as f64 / root_sum as f64 } else { 0.0 };
+    let worst_share = if worst_root > 0 { worst_saving as f64 / worst_root as f64 } else { 0.0 };
+    let score = score(worst_share, worst_saving);
+    let (sum, union) = worst.sum_and_union(set);
+    let trace_text = |t: TraceRow| session.strings.get(set.traces.id[t.index()]).to_string();
+    let id = |s: SpanRow| set.id_text(&session.strings, set.spans.id[s.index()]);
+    let first = worst.calls[0].span;
+    let parents: std::collections::BTreeSet<SpanRow> = worst.calls.iter().filter_map(|c| set.spans.parent[c.span.index()].get()).collect();
+    let under = match parents.iter().next() {
+        Some(p) if parents.len() == 1 => format!("directly under span {} {}", id(*p), set.name(&session.strings, *p)),
+        _ => format!("in one execution of span {} {}", id(worst.scope), set.name(&session.strings, worst.scope)),
+    };
+    let distinct = worst.distinct().map_or("values not recorded".to_string(), |d| format!("{d} distinct"));
+    let message = format!(
+        "{} calls of {} by {} in one request ({distinct}), {}, {} in sum, {} of wall time, of a request of {}; {} of {} traces.",
+        worst.calls.len(),
+        worst.calls[0].shown,
+        if service.is_empty() { "an unnamed service" } else { &service },
+        if worst.concurrency(set) < 1.5 { "one after the other" } else { "several at a time" },
+        format_ns(sum as f64),
+        format_ns(union as f64),
+        format_ns(worst_root as f64),
+        by_trace.len(),
+        of_traces
+    );
+    let callee = set.service_name(&session.strings, first).to_string();
+    let trace_view = ViewRef { trace: Some(trace_text(worst_trace)), span: Some(id(first)), ..ViewRef::of(View::Traces) };
+    let service_view =
+        ViewRef { service: Some(callee), operation: Some(set.name(&session.strings, first).to_string()), ..ViewRef::of(View::Services) };
+    Finding {
+        id: String::new(),
+        rule: rule.id,
+        fingerprint: fingerprint(rule.id, &[&service, &endpoint, &worst.calls[0].signature]),
+        severity: Severity::of_score(score).unwrap_or(Severity::Info),
+        score: score.round() as u32,
+        confidence: words.confidence,
+        tier: String::new(),
+        title: words
+            .title
+            .replace("{n}", &worst.calls.len().to_string())
+            .replace("{op}", &short(&worst.calls[0].shown))
+            .replace("{endpoint}", &short(&endpoint)),
+        message,
+        subject: Subject { kind: "span-group", name: worst.calls[0].shown.clone(), service, path: vec![endpoint], ..Subject::default() },
+        share: (root_sum > 0).then(|| {
+            let interval =
+                Share { p: share(low_sum / 2 + high_sum / 2), low: share(low_sum), high: share(high_sum), n: by_trace.len() as u64 };
+            ShareOf::new(interval, "request")
+        }),
+        impact: Impact {
+            amount: cost,
+            unit: "nanoseconds".to_string(),
+            recoverable_low: low_sum.min(cost),
+            recoverable_high: high_sum.min(cost),
+            model: words.model.to_string(),
+        },
+        evidence: vec![
+            Evidence { text: format!("{} calls {under}, the first is span {}.", worst.calls.len(), id(first)), view: trace_view },
+            Evidence {
+                text: format!(
+                    "All calls of it: durations, errors, callers. In the worst request a fix saves {}, {} of it.",
+                    format_ns(worst_saving as f64),
+                    format_share(worst_share)
+                ),
+                view: service_view,
+            },
+        ],
+        occurrences: Occurrences {
+            count: pattern.groups.iter().map(|g| g.calls.len() as u64).sum(),
+            traces: by_trace.len() as u64,
+            of_traces: of_traces as u64,
+            exemplars: ranked
+                .iter()
+                .take(5)
+                .map(|(_, t, _)| {
+                    let span = pattern.groups.iter().find(|g| g.trace == *t).map_or(String::new(), |g| id(g.calls[0].span));
+                    format!("{}/{span}", trace_text(*t))
+                })
+                .collect(),
+        },
+        caveats: words.caveats,
+        remedies: words.remedies,
+    }
+}
+
+/// 90 and above from 20 % or 500 ms of a request, 75 from 5 % or 100 ms, 50 from 1 %, else 30 (TRACES 3.3).
+fn score(share: f64, ns: i64) -> f64 {
+    let ms = ns as f64 / 1e6;
+    if share >= 0.2 || ms >= 500.0 {
+        90.0 + (share * 10.0).min(9.0)
+    } else if share >= 0.05 || ms >= 100.0 {
+        75.0 + (share * 70.0).min(14.0)
+    } else if share >= 0.01 {
+        50.0 + (share * 400.0).min(20.0)
+    } else {
+        30.0
+    }
+}
+
+fn short(text: &str) -> String {
+    if text.chars().count() <= 80 { text.to_string() } else { text.chars().take(79).chain(['…']).collect() }
+}
+
+/// Advice for one call instead of many, by what is called.
+pub fn batch_remedies(category: Category) -> Vec<String> {
+    let text = match category {
+        Category::Db => {
+            "Fetch all rows with one statement: a join, `WHERE id IN (…)`, or the ORM's eager loading (JOIN FETCH, Include, select_related, Preload, with())."
+        }
+        Category::Cache => "Use one MGET or a pipeline for all keys.",
+        Category::Http => {
+            "Ask for all items at once: a batch endpoint or a list parameter; DataLoader-style collecting where the callers are scattered."
+        }
+        Category::Rpc | Category::Service => "Add a method that takes a list, or collect the ids first and ask once.",
+        Category::Messaging => "Publish in batches (sendBatch, linger and batch size of the producer).",
+    };
+    vec![text.to_string()]
+}
+
+/// Durations of a batched call: the slowest member, and what the members have in common paid once.
+pub fn batch_bounds(set: &TraceSet, spans: &[SpanRow]) -> (i64, i64) {
+    let durations: Vec<i64> = spans.iter().map(|s| set.spans.duration_ns[s.index()]).collect();
+    let (least, most) = (durations.iter().copied().min().unwrap_or(0), durations.iter().copied().max().unwrap_or(0));
+    let variable = durations.iter().fold(0_i64, |sum, d| sum.saturating_add(d - least));
+    (most, least.saturating_add(variable))
+}

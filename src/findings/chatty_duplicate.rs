@@ -1,0 +1,95 @@
+//! The same call with the same values again within one execution: the first answer would do.
+
+use super::chatty::{Group, Patterns, Words, finding, groups};
+use super::chatty_n_plus_one::sorted;
+use super::finding::{Confidence, Rule, Threshold};
+use super::{Context, Detector, Outcome};
+use crate::analysis::replay::{Edit, Edits};
+use crate::model::trace::TraceSet;
+use std::collections::BTreeMap;
+
+/// Documentation of the rule.
+pub const RULE: Rule = Rule {
+    id: "chatty-duplicate",
+    name: "Duplicate calls",
+    family: "chatty calls",
+    summary: "One execution reads the same thing with the same values more than once.",
+    remedies: &["Keep the first answer for the rest of the request; share a call that is under way (single flight)."],
+    thresholds: &[
+        Threshold { name: "min_calls", default: 2.0, doc: "Equal calls of one execution; perf-sentinel reports from 2." },
+        Threshold { name: "min_ms", default: 10.0, doc: "Milliseconds that the repetitions take together." },
+        Threshold {
+            name: "many_calls",
+            default: 5.0,
+            doc: "So many equal calls are reported whatever they take; perf-sentinel warns from 5.",
+        },
+    ],
+    doc: include_str!("../../docs/rules/chatty-duplicate.md"),
+};
+
+/// The rule.
+pub struct Duplicate;
+
+/// Repetitions take no time: with the gaps between the calls kept, and without.
+fn plan(set: &TraceSet, g: &Group, low: &mut Edits, high: &mut Edits) {
+    for (i, span) in g.spans().into_iter().enumerate().skip(1) {
+        // A repetition that began before the first answer was there waits for that one.
+        let first_end = set.spans.end_ns(g.calls[0].span);
+        let wait = (first_end - set.spans.start_ns[span.index()]).clamp(0, set.spans.duration_ns[span.index()]);
+        low.insert(span, Edit { duration_ns: wait, drop_gap: false });
+        high.insert(span, Edit { duration_ns: wait, drop_gap: i > 0 && wait == 0 });
+    }
+}
+
+impl Detector for Duplicate {
+    fn rule(&self) -> &'static Rule {
+        &RULE
+    }
+    fn detect(&self, cx: &Context<'_>) -> Outcome {
+        if cx.session.traces.spans.is_empty() {
+            return Outcome::NotChecked("no trace is open".to_string());
+        }
+        let set = &cx.session.traces;
+        let (mut visible, mut patterns) = (0, Patterns::default());
+        let least = cx.threshold(&RULE, "min_calls").max(2.0) as usize;
+        let (traces, calls) = groups(cx.session, least, &mut |g| {
+            if g.calls[0].values.is_none() || !g.calls[0].read_only {
+                return;
+            }
+            visible += g.calls.len();
+            let mut by_value: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+            for (i, call) in g.calls.iter().enumerate() {
+                if let Some(values) = call.values {
+                    by_value.entry(values).or_default().push(i);
+                }
+            }
+            for equal in by_value.into_values().filter(|e| e.len() >= least) {
+                let part = Group { calls: equal.iter().map(|i| g.calls[*i].clone()).collect(), waves: vec![0], ..g.clone() };
+                let repeated: i64 = part.calls[1..].iter().map(|c| set.spans.duration_ns[c.span.index()]).sum();
+                if repeated as f64 / 1e6 >= cx.threshold(&RULE, "min_ms") || part.calls.len() as f64 >= cx.threshold(&RULE, "many_calls") {
+                    patterns.add(cx.session, part);
+                }
+            }
+        });
+        if calls == 0 {
+            return Outcome::NotChecked(
+                "no span is a call: none has kind client, a parent in another service, or database attributes".to_string(),
+            );
+        }
+        let findings = patterns.into_iter().map(|(place, p)| {
+            let words = Words {
+                title: "{n} equal calls of {op} in {endpoint}".to_string(),
+                model: "Replay of the requests in which every repetition takes no time or waits for the first; at worst the gaps between the calls stay.",
+                confidence: Confidence::Likely,
+                caveats: vec!["A write between two of the calls, a poll or a retry would make the repetition necessary.".to_string()],
+                remedies: vec![
+                    "Keep the answer for the rest of the request (a request-scoped memo), or cache it with a short life.".to_string(),
+                    "Where the calls overlap, let the later ones share the first (single flight).".to_string(),
+                ],
+            };
+            finding(cx, &RULE, traces, place, &p, plan, words)
+        });
+        let over = format!("{visible} read calls with recorded values of {calls} calls in {traces} traces");
+        Outcome::Checked { findings: sorted(findings.collect()), over }
+    }
+}
