@@ -1,6 +1,6 @@
 //! Calls of a trace: who calls what with which values, in which execution of which handler.
 
-use crate::analysis::normalize::{Normal, name as normal_name, sql, url};
+use crate::analysis::normalize::{Normal, key_value, name as normal_name, sql, sql_reads, url};
 use crate::base::hash::hash_bytes;
 use crate::base::ids::{SpanRow, StringId, TraceRow};
 use crate::base::intern::StringTable;
@@ -172,17 +172,17 @@ fn describe(
     let method = get(&keys.http_method);
     let mut read_only = false;
     let (category, normal, shown) = if let Some(text) = statement.filter(|t| !t.is_empty()) {
-        let normal = if matches!(system.as_str(), "redis" | "memcached" | "valkey") { normal_name(text) } else { sql(text) };
-        let upper = normal.key.to_ascii_uppercase();
-        read_only = (upper.starts_with("SELECT") && !["FOR UPDATE", "NEXTVAL", "NOW()", "RANDOM()"].iter().any(|w| upper.contains(w)))
-            || upper.starts_with("GET ")
-            || upper.starts_with("HGET")
-            || upper.starts_with("MGET");
-        let category = if matches!(system.as_str(), "redis" | "memcached" | "valkey") { Category::Cache } else { Category::Db };
-        (category, normal.clone(), normal.key)
-    } else if matches!(system.as_str(), "redis" | "memcached" | "valkey") || (!system.is_empty() && method.is_none()) {
+        let normal = if is_cache(&system) { key_value(text) } else { sql(text, system.contains("mysql") || system.contains("mariadb")) };
+        read_only = if is_cache(&system) {
+            ["GET", "HGET", "MGET", "HMGET", "EXISTS"].iter().any(|v| normal.text.starts_with(v))
+        } else {
+            sql_reads(&normal.text)
+        };
+        let category = if is_cache(&system) { Category::Cache } else { Category::Db };
+        (category, normal.clone(), normal.text)
+    } else if is_cache(&system) || (!system.is_empty() && method.is_none()) {
         let text = get(&keys.db_other).unwrap_or(own_name);
-        let category = if matches!(system.as_str(), "redis" | "memcached" | "valkey") { Category::Cache } else { Category::Db };
+        let category = if is_cache(&system) { Category::Cache } else { Category::Db };
         (category, Normal { hidden: true, ..normal_name(text) }, text.to_string())
     } else if let Some(topic) = get(&keys.messaging).filter(|_| matches!(kind, SpanKind::Producer | SpanKind::Client)) {
         (Category::Messaging, Normal { hidden: true, ..normal_name(topic) }, format!("publish to {topic}"))
@@ -190,8 +190,8 @@ fn describe(
         let verb = method.unwrap_or("").to_ascii_uppercase();
         read_only = matches!(verb.as_str(), "GET" | "HEAD");
         let mut normal = get(&keys.url).map(url).unwrap_or_else(|| Normal { hidden: true, ..normal_name(own_name) });
-        normal.key = format!("{verb} {}", normal.key);
-        let shown = normal.key.clone();
+        normal.text = format!("{verb} {}", normal.text);
+        let shown = normal.text.clone();
         (Category::Http, normal, shown)
     } else if get(&keys.rpc).is_some() || get(&keys.rpc_method).is_some() {
         let name = own_name.trim_start_matches('/');
@@ -215,7 +215,7 @@ fn describe(
     };
     // Parameters that instrumentation records beside the statement.
     let mut values = normal.values.clone();
-    let mut visible = !normal.hidden && (!values.is_empty() || category != Category::Service);
+    let mut visible = !normal.hidden && !normal.truncated && (!values.is_empty() || category != Category::Service);
     for (key, value) in set.span_attrs(span) {
         let key = strings.get(key);
         if ["param.", "db.query.parameter.", "db.operation.parameter."].iter().any(|p| key.starts_with(p)) {
@@ -225,7 +225,7 @@ fn describe(
         }
     }
     let caller = set.service_name(strings, parent);
-    let target = format!("{callee}\u{1f}{category:?}\u{1f}{}", normal.key);
+    let target = format!("{callee}\u{1f}{category:?}\u{1f}{}", normal.text);
     Some(Call {
         span,
         scope,
@@ -235,8 +235,12 @@ fn describe(
         shown,
         values: visible.then(|| hash_bytes(values.as_bytes())),
         read_only: read_only && !set.spans.has(span, SPAN_ASYNC),
-        paging: normal.paging,
+        paging: normal.text.contains(" LIMIT ") || normal.text.contains(" OFFSET "),
     })
+}
+
+fn is_cache(system: &str) -> bool {
+    matches!(system, "redis" | "memcached" | "valkey")
 }
 
 fn value_text(strings: &StringTable, value: AttrValue) -> String {

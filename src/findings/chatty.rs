@@ -4,7 +4,7 @@ use super::Context;
 use super::calls::{Call, Category, calls, entry_of};
 use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, fingerprint};
 use crate::analysis::clipped::Clipped;
-use crate::analysis::replay::{Edits, saving};
+use crate::analysis::replay::{Edit, replay};
 use crate::base::ids::{SpanRow, TraceRow};
 use crate::base::quantity::{format_ns, format_share};
 use crate::base::stats::Share;
@@ -113,7 +113,7 @@ fn waves(set: &TraceSet, list: &[Call], members: &[usize], own: &[usize]) -> Vec
 }
 
 /// Pessimistic and optimistic edits of a group.
-pub type Plan = fn(&TraceSet, &Group, &mut Edits, &mut Edits);
+pub type Plan = fn(&TraceSet, &Group) -> (Edit, Edit);
 
 /// All occurrences of one finding.
 pub struct Pattern {
@@ -131,7 +131,7 @@ impl Patterns {
         let set = &session.traces;
         let scope = entry_of(set, group.scope);
         let service = set.service_name(&session.strings, scope).to_string();
-        let name = crate::analysis::normalize::name(set.name(&session.strings, scope)).key;
+        let name = crate::analysis::normalize::name(set.name(&session.strings, scope)).text;
         let key = (service, name, group.calls[0].signature.clone());
         self.0.entry(key).or_insert(Pattern { groups: Vec::new() }).groups.push(group);
     }
@@ -173,28 +173,35 @@ pub fn finding(
     for g in &pattern.groups {
         by_trace.entry(g.trace).or_default().push(g);
     }
-    let (mut low_sum, mut high_sum, mut root_sum, mut cost) = (0_i64, 0_i64, 0_i64, 0_i64);
+    let (mut low_sum, mut high_sum, mut cost) = (0_i64, 0_i64, 0_i64);
+    let mut shares: Vec<f64> = Vec::new();
     let mut ranked: Vec<(i64, TraceRow, i64)> = Vec::new();
     for (&trace, groups) in &by_trace {
         let clipped = Clipped::of(set, trace);
-        let (mut low_edits, mut high_edits) = (Edits::new(), Edits::new());
+        let Some(root) = set.traces.root[trace.index()].get() else { continue };
+        let (mut low_edit, mut high_edit) = (Edit::default(), Edit::default());
+        let mut taken = 0_i64;
         for g in groups {
-            plan(set, g, &mut low_edits, &mut high_edits);
-            cost = cost.saturating_add(g.sum_and_union(set).1);
+            let (low, high) = plan(set, g);
+            (low_edit, high_edit) = (low_edit.and(low), high_edit.and(high));
+            taken = taken.saturating_add(g.sum_and_union(set).1);
         }
-        let (a, b) = (saving(set, &clipped, &low_edits).max(0), saving(set, &clipped, &high_edits).max(0));
+        cost = cost.saturating_add(taken);
+        let whole = clipped.duration(root);
+        let saved = |edit: &Edit| (whole - replay(set, &clipped, root, edit)).max(0);
+        let (a, b) = (saved(&low_edit), saved(&high_edit));
         let (low, high) = (a.min(b), a.max(b));
-        let root = set.traces.root[trace.index()].get().map_or(0, |r| set.spans.duration_ns[r.index()]);
         low_sum = low_sum.saturating_add(low);
         high_sum = high_sum.saturating_add(high);
-        root_sum = root_sum.saturating_add(root);
-        ranked.push((high, trace, root));
+        if whole > 0 {
+            shares.push((taken as f64 / whole as f64).min(1.0));
+        }
+        ranked.push((high, trace, whole));
     }
     ranked.sort_by_key(|(high, trace, _)| (std::cmp::Reverse(*high), *trace));
-    let (worst_saving, worst_trace, worst_root) = ranked[0];
+    let (worst_saving, worst_trace, worst_root) = ranked.first().copied().unwrap_or((0, pattern.groups[0].trace, 0));
     let worst = pattern.groups.iter().filter(|g| g.trace == worst_trace).max_by_key(|g| (g.calls.len(), std::cmp::Reverse(g.scope)));
     let worst = worst.unwrap_or(&pattern.groups[0]);
-    let share = |ns: i64| if root_sum > 0 { ns as f64 / root_sum as f64 } else { 0.0 };
     let worst_share = if worst_root > 0 { worst_saving as f64 / worst_root as f64 } else { 0.0 };
     let score = score(worst_share, worst_saving);
     let (sum, union) = worst.sum_and_union(set);
@@ -238,11 +245,7 @@ pub fn finding(
             .replace("{endpoint}", &short(&endpoint)),
         message,
         subject: Subject { kind: "span-group", name: worst.calls[0].shown.clone(), service, path: vec![endpoint], ..Subject::default() },
-        share: (root_sum > 0).then(|| {
-            let interval =
-                Share { p: share(low_sum / 2 + high_sum / 2), low: share(low_sum), high: share(high_sum), n: by_trace.len() as u64 };
-            ShareOf::new(interval, "request")
-        }),
+        share: mean_share(&shares).map(|s| ShareOf::new(s, "request")),
         impact: Impact {
             amount: cost,
             unit: "nanoseconds".to_string(),
@@ -277,6 +280,19 @@ pub fn finding(
         caveats: words.caveats,
         remedies: words.remedies,
     }
+}
+
+/// Mean share of the affected requests that the calls take, with the normal 95 % interval of the mean; a single request is
+/// known exactly.
+fn mean_share(shares: &[f64]) -> Option<Share> {
+    let n = shares.len();
+    if n == 0 {
+        return None;
+    }
+    let p = shares.iter().sum::<f64>() / n as f64;
+    let variance = if n > 1 { shares.iter().map(|s| (s - p) * (s - p)).sum::<f64>() / (n - 1) as f64 } else { 0.0 };
+    let half = 1.96 * (variance / n as f64).sqrt();
+    Some(Share { p, low: (p - half).max(0.0), high: (p + half).min(1.0), n: n as u64 })
 }
 
 /// 90 and above from 20 % or 500 ms of a request, 75 from 5 % or 100 ms, 50 from 1 %, else 30 (TRACES 3.3).

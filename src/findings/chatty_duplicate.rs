@@ -4,7 +4,7 @@ use super::chatty::{Group, Patterns, Words, finding, groups};
 use super::chatty_n_plus_one::sorted;
 use super::finding::{Confidence, Rule, Threshold};
 use super::{Context, Detector, Outcome};
-use crate::analysis::replay::{Edit, Edits};
+use crate::analysis::replay::Edit;
 use crate::model::trace::TraceSet;
 use std::collections::BTreeMap;
 
@@ -30,15 +30,16 @@ pub const RULE: Rule = Rule {
 /// The rule.
 pub struct Duplicate;
 
-/// Repetitions take no time: with the gaps between the calls kept, and without.
-fn plan(set: &TraceSet, g: &Group, low: &mut Edits, high: &mut Edits) {
-    for (i, span) in g.spans().into_iter().enumerate().skip(1) {
-        // A repetition that began before the first answer was there waits for that one.
-        let first_end = set.spans.end_ns(g.calls[0].span);
+/// Repetitions take no time, or wait for the first answer if that was still under way; the gaps between the calls stay.
+/// At best the first answer was there at once.
+fn plan(set: &TraceSet, g: &Group) -> (Edit, Edit) {
+    let spans = g.spans();
+    let first_end = set.spans.end_ns(spans[0]);
+    let waiting = spans[1..].iter().fold(Edit::default(), |edit, span| {
         let wait = (first_end - set.spans.start_ns[span.index()]).clamp(0, set.spans.duration_ns[span.index()]);
-        low.insert(span, Edit { duration_ns: wait, drop_gap: false });
-        high.insert(span, Edit { duration_ns: wait, drop_gap: i > 0 && wait == 0 });
-    }
+        edit.and(Edit::batch(&[*span], wait, true))
+    });
+    (waiting, Edit::zero(&spans[1..]))
 }
 
 impl Detector for Duplicate {

@@ -3,7 +3,7 @@
 use super::chatty::{Group, Patterns, Words, batch_bounds, batch_remedies, finding, groups};
 use super::finding::{Confidence, Rule, Threshold};
 use super::{Context, Detector, Outcome};
-use crate::analysis::replay::{Edits, batch};
+use crate::analysis::replay::Edit;
 use crate::findings::calls::Category;
 use crate::model::trace::TraceSet;
 
@@ -56,15 +56,16 @@ pub fn matters(cx: &Context<'_>, rule: &Rule, g: &Group) -> bool {
 }
 
 /// One batch per wave with all gaps kept, and one batch for all without the gaps between the calls.
-pub fn plan(set: &TraceSet, g: &Group, low: &mut Edits, high: &mut Edits) {
+pub fn plan(set: &TraceSet, g: &Group) -> (Edit, Edit) {
     let spans = g.spans();
+    let mut low = Edit::default();
     for (i, &from) in g.waves.iter().enumerate() {
         let to = g.waves.get(i + 1).copied().unwrap_or(spans.len());
         let (_, slow) = batch_bounds(set, &spans[from..to]);
-        batch(low, &spans[from..to], slow, false);
+        low = low.and(Edit::batch(&spans[from..to], slow, true));
     }
     let (fast, _) = batch_bounds(set, &spans);
-    batch(high, &spans, fast, true);
+    (low, Edit::batch(&spans, fast, false))
 }
 
 /// Part of the instrumentation names of object-relational mappers.

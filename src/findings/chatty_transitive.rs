@@ -5,7 +5,7 @@ use super::chatty::{Group, Patterns, Words, finding};
 use super::chatty_n_plus_one::sorted;
 use super::finding::{Confidence, Rule, Threshold};
 use super::{Context, Detector, Outcome};
-use crate::analysis::replay::{Edit, Edits};
+use crate::analysis::replay::Edit;
 use crate::base::ids::{SpanRow, TraceRow};
 use crate::model::trace::TraceSet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,23 +28,16 @@ pub const RULE: Rule = Rule {
 /// The rule.
 pub struct Transitive;
 
-/// Calls of later executions are answered at once; at best the first of all serves everybody.
-fn plan(set: &TraceSet, g: &Group, low: &mut Edits, high: &mut Edits) {
+/// At worst each execution still asks once; at best the first of all serves everybody, who wait for it if need be.
+fn plan(set: &TraceSet, g: &Group) -> (Edit, Edit) {
     let mut seen: BTreeSet<SpanRow> = BTreeSet::new();
-    for (i, call) in g.calls.iter().enumerate() {
-        // At worst each execution still asks once.
-        if !seen.insert(call.scope) {
-            low.insert(call.span, Edit { duration_ns: 0, drop_gap: false });
-        }
-        if i > 0 {
-            high.insert(call.span, Edit { duration_ns: 0, drop_gap: false });
-        }
-    }
-    // A call that waits for the first cannot end before it.
+    let again: Vec<SpanRow> = g.calls.iter().filter(|c| !seen.insert(c.scope)).map(|c| c.span).collect();
     let first_end = set.spans.end_ns(g.calls[0].span);
-    for (span, edit) in high.iter_mut() {
-        edit.duration_ns = (first_end - set.spans.start_ns[span.index()]).clamp(0, set.spans.duration_ns[span.index()]);
-    }
+    let served = g.spans()[1..].iter().fold(Edit::default(), |edit, span| {
+        let wait = (first_end - set.spans.start_ns[span.index()]).clamp(0, set.spans.duration_ns[span.index()]);
+        edit.and(Edit::batch(&[*span], wait, true))
+    });
+    (Edit::zero(&again), served)
 }
 
 impl Detector for Transitive {
