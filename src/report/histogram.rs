@@ -4,8 +4,8 @@ use crate::base::quantity::format_ns;
 use crate::base::stats::nearest_rank;
 use plotters::prelude::*;
 
-const SIZE: (u32, u32) = (560, 200);
-const BINS: usize = 36;
+const SIZE: (u32, u32) = (320, 170);
+const BINS: usize = 28;
 /// Readable on light and on dark ground.
 const BAR: RGBColor = RGBColor(196, 110, 55);
 const LINE: RGBColor = RGBColor(128, 128, 128);
@@ -38,7 +38,7 @@ fn draw(sorted: &[i64], svg: &mut String) -> Result<(), Box<dyn std::error::Erro
     let mut chart = ChartBuilder::on(&area)
         .margin(6)
         .x_label_area_size(26)
-        .y_label_area_size(44)
+        .y_label_area_size(32)
         .build_cartesian_2d(from..to, 0.0..most as f64 * 1.05)?;
     let label = ("sans-serif", 11).into_font().color(&LINE);
     chart
@@ -48,7 +48,7 @@ fn draw(sorted: &[i64], svg: &mut String) -> Result<(), Box<dyn std::error::Erro
         .bold_line_style(LINE.mix(0.25))
         .axis_style(LINE)
         .label_style(label)
-        .x_labels(6)
+        .x_labels(4)
         .y_labels(4)
         .x_label_formatter(&|x| format_ns(10_f64.powf(*x)))
         .y_label_formatter(&|y| format!("{y:.0}"))
@@ -76,7 +76,7 @@ mod tests {
         let svg = latency(&[1_000_000, 2_000_000, 2_000_000, 400_000_000]).unwrap();
         // Three bars: 1 ms, 2 ms (twice), 400 ms.
         assert_eq!(svg.matches("fill=\"#C46E37\"").count(), 3, "{svg}");
-        assert!(svg.contains("viewBox") && !svg.contains("width=\"560\" height=\"200\" viewBox"));
+        assert!(svg.contains("viewBox") && !svg.contains("width=\"320\" height=\"170\" viewBox"));
         assert!(latency(&[5]).unwrap().contains("#C46E37"));
     }
 }

@@ -296,11 +296,13 @@ fn span_row(
     let colour = colour(data, i);
     let (service, operation) = (data.texts.get(data.service[i]), data.texts.get(data.operation[i]));
     let end = data.start[i] + data.duration[i];
-    let label_right = x(end) < 78.0;
-    let label = if label_right {
-        format!("left:calc({:.3}% + 4px)", x(end).max(0.0))
+    // Beside the bar where there is room, else inside its end.
+    let (label, inside_bar) = if x(end) < 85.0 {
+        (format!("left:calc({:.3}% + 4px)", x(end).max(0.0)), false)
+    } else if x(data.start[i]) > 15.0 {
+        (format!("right:calc({:.3}% + 4px)", 100.0 - x(data.start[i]).min(100.0)), false)
     } else {
-        format!("right:calc({:.3}% + 4px)", (100.0 - x(data.start[i])).clamp(0.0, 96.0))
+        ("right:6px".to_string(), true)
     };
     html! {
         <div key={row} role="row" aria-rowindex={(at + 1).to_string()} aria-level={(data.depth[i] + 1).to_string()} aria-selected={current.to_string()} aria-expanded={(inside > 0).then(|| (!closed).to_string())}
@@ -310,14 +312,15 @@ fn span_row(
                 if inside > 0 {
                     <button class="plain toggle" aria-label={if closed { "Expand" } else { "Collapse" }} onclick={toggle}>{ if closed { format!("▸{inside}") } else { "▾".to_string() } }</button>
                 }
+                if inside == 0 { <span class="no-toggle"></span> }
                 <span class="edge" style={format!("background:{colour}")}></span>
                 <b>{ service }</b>{ " " }{ operation }
                 { for marks.iter().filter(|(f, _, _)| flags & f != 0).map(|(f, shape, why)| html! { <span class={classes!("mark", (*f == FLAG_ERROR).then_some("bad"))} title={*why}>{ *shape }</span> }) }
             </span>
             <span role="gridcell" class="span-bars">
                 <span class="span-bar" style={format!("{};background:{colour}", bar(data.start[i], end))}></span>
-                { for own.map(|c| html! { <span class="critical" style={bar(data.critical_time[2 * *c as usize], data.critical_time[2 * *c as usize + 1])}></span> }) }
-                <span class="span-label" style={label}>{ format_ns(data.duration[i]) }</span>
+                { for own.map(|c| html! { <span class="on-path" style={bar(data.critical_time[2 * *c as usize], data.critical_time[2 * *c as usize + 1])}></span> }) }
+                <span class={classes!("span-label", inside_bar.then_some("inside"))} style={label}>{ format_ns(data.duration[i]) }</span>
             </span>
         </div>
     }
