@@ -7,6 +7,7 @@ mod lists;
 mod load;
 mod pick;
 mod top;
+mod traces;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -32,6 +33,10 @@ enum Command {
     Inspect(inspect::Args),
     /// Functions of a profile by self or total weight
     Top(top::Args),
+    /// Traces, operations and the calls between services
+    Traces(traces::ListArgs),
+    /// One trace: its rows and its critical path
+    Trace(traces::OneArgs),
     /// Folded stacks or a flame graph as SVG
     Export(export::Args),
     /// The formats that are read
@@ -65,6 +70,8 @@ pub fn main() -> ExitCode {
         Command::Analyze(a) => analyze::run(&a),
         Command::Inspect(a) => inspect::run(&a),
         Command::Top(a) => top::run(&a),
+        Command::Traces(a) => traces::run_list(&a),
+        Command::Trace(a) => traces::run_one(&a),
         Command::Export(a) => export::run(&a),
         Command::Formats(a) => lists::formats(&a),
         Command::Rules(a) => lists::rules(&a),

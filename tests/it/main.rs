@@ -6,6 +6,7 @@
 mod allocation;
 mod architecture;
 mod chatty;
+mod cli;
 mod corpus;
 mod hot_loops;
 mod profile_analysis;

@@ -1,0 +1,104 @@
+//! The native command as a shell sees it: output, JSON fields of the public contract, exit status, a closed pipe.
+
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn hotspan(args: &[&str], files: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hotspan")).args(args).args(files.iter().map(|f| fixture(f))).output().unwrap()
+}
+
+fn json(out: &Output) -> Value {
+    serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out.stderr)))
+}
+
+#[test]
+fn every_command_answers() {
+    let report = json(&hotspan(&["analyze", "--format", "json"], &["otlp-json/checkout.json"]));
+    assert_eq!(report["schema"], "hotspan.report/1");
+    assert_eq!(report["findings"][0]["rule"], "chatty-n-plus-one");
+    let inspected = json(&hotspan(&["inspect", "--json"], &["folded/small.folded"]));
+    assert_eq!(inspected["schema"], "hotspan.inspect/1");
+    assert_eq!(inspected["sources"][0]["ledger"]["records"]["dropped"], 1);
+    let top = json(&hotspan(&["top", "--json"], &["folded/small.folded"]));
+    assert_eq!(
+        (top["schema"].as_str(), top["rows"][0]["name"].as_str(), top["rows"][0]["self"].as_i64()),
+        (Some("hotspan.top/1"), Some("lex"), Some(12))
+    );
+    let folded = hotspan(&["export", "--to", "folded"], &["folded/small.folded"]);
+    assert_eq!(String::from_utf8(folded.stdout).unwrap(), "main;parse 3\nmain;parse;lex 12\nmain;render;draw_[k] 8\n");
+    let svg = hotspan(&["export", "--to", "svg"], &["folded/small.folded"]);
+    assert!(String::from_utf8(svg.stdout).unwrap().contains("<svg"));
+    for list in ["formats", "rules"] {
+        assert!(hotspan(&[list], &[]).status.success(), "{list}");
+    }
+    let markdown = hotspan(&["analyze", "--format", "markdown"], &["otlp-json/checkout.json"]);
+    assert!(String::from_utf8(markdown.stdout).unwrap().contains("N+1"));
+}
+
+#[test]
+fn traces_have_the_numbers_of_a_drawn_trace() {
+    let list = json(&hotspan(&["traces", "--json"], &["otlp-json/shop.json"]));
+    assert_eq!(list["schema"], "hotspan.traces/1");
+    assert_eq!(list["traces"][0]["duration_ns"], 50_000_000);
+    assert_eq!(list["edges"][0]["from"], "shop");
+    let id = list["traces"][0]["id"].as_str().unwrap();
+    let one = json(&hotspan(&["trace", "--json", "--id", id], &["otlp-json/shop.json"]));
+    assert_eq!(one["rows"].as_array().unwrap().len(), 4);
+    // shop: 0–50 ms; SELECT 5–15; GET 20–45 with the server half 22–42. Sections partition the root.
+    let path: Vec<(i64, i64)> = one["critical_path"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| (s["start_ns"].as_i64().unwrap(), s["end_ns"].as_i64().unwrap()))
+        .map(|(a, b)| ((a - 1_700_000_000_000_000_000) / 1_000_000, (b - 1_700_000_000_000_000_000) / 1_000_000))
+        .collect();
+    assert_eq!(path, [(0, 5), (5, 15), (15, 20), (20, 22), (22, 42), (42, 45), (45, 50)]);
+    let critical: i64 = list["operations"].as_array().unwrap().iter().map(|o| o["critical_path_ns"].as_i64().unwrap()).sum();
+    assert_eq!(critical, 50_000_000);
+}
+
+#[test]
+fn the_exit_status_is_the_contract() {
+    let status = |args: &[&str], files: &[&str]| hotspan(args, files).status.code();
+    assert_eq!(status(&["inspect"], &["folded/small.folded"]), Some(0));
+    assert_eq!(status(&["inspect"], &["no/such/file"]), Some(1));
+    assert_eq!(status(&["inspect"], &["no/such/file", "folded/small.folded"]), Some(1));
+    assert_eq!(status(&["nonsense"], &[]), Some(2));
+    assert_eq!(status(&["traces"], &["folded/small.folded"]), Some(2));
+    assert_eq!(status(&["trace", "--id", "abc"], &["otlp-json/shop.json"]), Some(2));
+    assert_eq!(status(&["analyze", "--fail-on", "warning"], &["otlp-json/checkout.json"]), Some(3));
+    assert_eq!(status(&["analyze", "--fail-on", "warning"], &["folded/small.folded"]), Some(0));
+}
+
+#[test]
+fn a_closed_pipe_is_quiet() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hotspan"))
+        .args(["inspect", "--json"])
+        .arg(fixture("pprof/cpu.pb.gz"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let out = child.wait_with_output().unwrap();
+    assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(out.status.code(), Some(0));
+}
+
+#[test]
+fn one_binary_reads_from_standard_input() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hotspan"))
+        .args(["inspect", "--json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"a;b 1\na;c 2\n").unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(json(&out)["sources"][0]["profiles"][0]["samples"], 2);
+}
