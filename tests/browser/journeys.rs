@@ -204,3 +204,47 @@ fn findings_are_taken_away() {
     let _ = std::fs::remove_dir_all(folder);
     browser.is_quiet();
 }
+
+#[test]
+fn every_sample_opens_and_every_proof_leads_to_what_it_names() {
+    let Some(mut browser) = Browser::start() else { return };
+    let pages = [serve(), single_file()];
+    for address in pages {
+        for sample in ["checkout.otlp.json", "cpu.pb.gz", "allocs.pb.gz", "loops.perf-script.txt.gz"] {
+            browser.call("Page.navigate", json!({"url": "about:blank"}));
+            browser.open(&address);
+            browser.click(&format!("[data-sample-button='{sample}']"));
+            browser.loaded();
+            browser.wait("document.querySelector('.finding')");
+            let links = browser.eval("[...document.querySelectorAll('.finding')].length").as_u64().unwrap();
+            for finding in 0..links {
+                browser.eval(&format!("document.querySelectorAll('.finding')[{finding}].click()"));
+                browser.wait(&format!("document.querySelectorAll('.finding')[{finding}].classList.contains('current')"));
+                let targets = browser.eval("[...document.querySelectorAll('.evidence-link')].map(a => a.getAttribute('href'))");
+                for target in targets.as_array().unwrap() {
+                    let target = target.as_str().unwrap();
+                    let back = browser.eval("location.hash").as_str().unwrap().to_string();
+                    browser.eval(&format!("document.querySelector('.evidence-link[href=\"{target}\"]').click()"));
+                    let shown = match target.split('?').next().unwrap() {
+                        // The path of a flame graph is its breadcrumbs, and its end is selected.
+                        "#flame" => format!(
+                            "document.querySelectorAll('.crumbs button').length === {} && document.querySelector('.inspector h2').innerText !== ''",
+                            target.matches("f=").count() + 1
+                        ),
+                        "#functions" => "document.querySelector('.inspector h2')".to_string(),
+                        "#traces" => {
+                            "document.querySelector('.span-row.current') && document.querySelector('.inspector .facts')".to_string()
+                        }
+                        "#services" => "document.querySelector('tr.current') && document.querySelector('.histogram svg')".to_string(),
+                        other => panic!("{sample}: a proof in {other}"),
+                    };
+                    browser.wait(&shown);
+                    browser.eval(&format!("location.hash = '{back}'"));
+                    browser.wait(&format!("document.querySelectorAll('.finding').length > {finding}"));
+                    browser.wait(&format!("document.querySelectorAll('.finding')[{finding}].classList.contains('current')"));
+                }
+            }
+        }
+    }
+    browser.is_quiet();
+}
