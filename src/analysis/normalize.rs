@@ -49,8 +49,8 @@ pub fn sql(statement: &str, double_quotes_are_text: bool) -> Normal {
         } else if rest.starts_with("--") || c == b'#' && double_quotes_are_text {
             i += rest.find('\n').unwrap_or(rest.len());
             continue;
-        } else if rest.starts_with("/*") {
-            i += rest[2..].find("*/").map_or(rest.len(), |at| at + 4);
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            i += comment.find("*/").map_or(rest.len(), |at| at + 4);
             continue;
         } else if c == b'\'' || (c == b'"' && double_quotes_are_text) {
             let (length, value) = quoted(rest, c, double_quotes_are_text);

@@ -137,7 +137,7 @@ impl Patterns {
     }
 
     /// The patterns with service and endpoint.
-    pub fn into_iter(self) -> impl Iterator<Item = ((String, String), Pattern)> {
+    pub fn places(self) -> impl Iterator<Item = ((String, String), Pattern)> {
         self.0.into_iter().map(|((service, endpoint, _), p)| ((service, endpoint), p))
     }
 }

@@ -77,7 +77,7 @@ impl Detector for Duplicate {
                 "no span is a call: none has kind client, a parent in another service, or database attributes".to_string(),
             );
         }
-        let findings = patterns.into_iter().map(|(place, p)| {
+        let findings = patterns.places().map(|(place, p)| {
             let words = Words {
                 title: "{n} equal calls of {op} in {endpoint}".to_string(),
                 model: "Replay of the requests in which every repetition takes no time or waits for the first; at worst the gaps between the calls stay.",

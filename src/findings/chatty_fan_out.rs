@@ -62,7 +62,7 @@ impl Detector for FanOut {
                 "no span is a call: none has kind client, a parent in another service, or database attributes".to_string(),
             );
         }
-        let findings = patterns.into_iter().map(|(place, p)| {
+        let findings = patterns.places().map(|(place, p)| {
             let first = &p.groups[0];
             let mut caveats = vec!["Calls to different shards or hosts cannot become one call; a fan-out may be the work itself.".to_string()];
             if first.waves.len() > 1 {

@@ -131,7 +131,7 @@ impl Detector for NPlusOne {
                 "no span is a call: none has kind client, a parent in another service, or database attributes".to_string(),
             );
         }
-        let findings = patterns.into_iter().map(|(place, p)| {
+        let findings = patterns.places().map(|(place, p)| {
             let first = &p.groups[0];
             let confidence = p.groups.iter().filter_map(|g| differ(cx, g)).max().unwrap_or(Confidence::Possible);
             let mut caveats = Vec::new();

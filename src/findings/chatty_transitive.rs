@@ -76,7 +76,7 @@ impl Detector for Transitive {
             );
         }
         let traces = set.traces.len();
-        let findings = patterns.into_iter().map(|(place, p)| {
+        let findings = patterns.places().map(|(place, p)| {
             let hidden = p.groups[0].distinct().is_none();
             let words = Words {
                 title: "{n} calls of {op} by several hops of {endpoint}".to_string(),
