@@ -3,6 +3,8 @@
 //! `cargo xtask bench [FILE…]`. Without files, inputs are made by the generator in `../shared/gen`, where that exists.
 //! Each file runs in a process of its own, so that peak memory is its own. Prints a table and writes `target/bench.json`.
 
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints, and a failure in it is its result")]
+
 use hotspan::engine::Engine;
 use hotspan::engine::protocol::flame::FlameMode;
 use hotspan::engine::protocol::traces::TraceQuery;
