@@ -23,10 +23,14 @@ use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::summary::Summary;
 use crate::engine::protocol::{ExportHead, ExportKind, Failure, Request, SampleQuery};
 use gloo::events::{EventListener, EventListenerOptions};
+use gloo::timers::callback::Timeout;
 use std::rc::Rc;
 use wasm_bindgen::JsCast;
 use web_sys::{ClipboardEvent, DragEvent, File, FileList, HtmlInputElement, KeyboardEvent};
 use yew::prelude::*;
+
+/// How long a replaced place waits before it is in the address.
+const ADDRESS_DELAY_MS: u32 = 120;
 
 /// What every view gets.
 #[derive(Clone, PartialEq)]
@@ -123,6 +127,8 @@ pub struct App {
     help: bool,
     notice: Option<String>,
     took_ms: f64,
+    /// A change of the address that is about to be written.
+    address: Option<Timeout>,
     _listeners: Vec<EventListener>,
 }
 
@@ -325,6 +331,7 @@ impl Component for App {
             help: false,
             notice: None,
             took_ms: 0.0,
+            address: None,
             _listeners: App::listen(ctx),
         }
     }
@@ -352,6 +359,7 @@ impl Component for App {
                 dom::set_root("state", Some("error"));
             }
             Msg::Hash => {
+                self.address = None;
                 let place = ViewRef::parse(&dom::hash());
                 if place == *self.place {
                     return false;
@@ -362,8 +370,15 @@ impl Component for App {
                 if place == *self.place {
                     return false;
                 }
-                dom::go(&place.to_hash(), replace);
                 self.place = Rc::new(place);
+                if replace {
+                    // Panning changes the place with every frame; browsers refuse that many changes of the address.
+                    let hash = self.place.to_hash();
+                    self.address = Some(Timeout::new(ADDRESS_DELAY_MS, move || dom::go(&hash, true)));
+                } else {
+                    self.address = None;
+                    dom::go(&self.place.to_hash(), false);
+                }
             }
             Msg::Cancel => {
                 // Files of the cancelled drop go; those that were open before are read again.
