@@ -6,6 +6,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What today's compiler assumes of a browser. Naming them keeps wasm-opt from using what browsers do not have yet.
+const FEATURES: &[&str] = &[
+    "--enable-mutable-globals",
+    "--enable-sign-ext",
+    "--enable-nontrapping-float-to-int",
+    "--enable-bulk-memory",
+    "--enable-reference-types",
+    "--enable-multivalue",
+];
+
 /// A sentence for a failed file operation.
 pub fn io(what: &Path) -> impl Fn(std::io::Error) -> String + '_ {
     move |e| format!("{}: {e}", what.display())
@@ -38,7 +48,7 @@ pub fn build(quick: bool) -> Result<PathBuf> {
     let wasm = dist.join("hotspan_bg.wasm");
     if !quick && let Some(tool) = wasm_opt() {
         say("optimising the wasm (wasm-opt, about half a minute)");
-        run(Command::new(tool).args(["-O3", "--all-features", "-o"]).arg(&wasm).arg(&wasm))?;
+        run(Command::new(tool).arg("-O3").args(FEATURES).arg("-o").arg(&wasm).arg(&wasm))?;
     }
     copy_folder(&root().join("static"), &dist)?;
     let index = root().join("index.html");
