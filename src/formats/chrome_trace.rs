@@ -2,7 +2,8 @@
 //! object form, array form, and arrays that were never closed.
 
 use super::chrome_slices::Slices;
-use super::json::{Broken, Json, Scalar, Text, clean, outline};
+use super::json::{Broken, Json, Scalar, Text, outline};
+use super::json_mend::record;
 use super::span_sink::CUT;
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::model::TimelineCounts;
@@ -90,6 +91,7 @@ impl Format for ChromeTrace {
 struct Reader {
     key: String,
     raw: Vec<u8>,
+    spare: Vec<u8>,
     counts: TimelineCounts,
     slices: Slices,
     /// The file may end here without being damaged.
@@ -137,12 +139,12 @@ impl Reader {
                 import.report(BAD_EVENT, At::Byte(at), "not an object");
                 continue;
             }
-            let mut raw = std::mem::take(&mut self.raw);
-            match serde_json::from_str::<Event<'_>>(clean(&mut raw)) {
+            let (raw, mut spare) = (std::mem::take(&mut self.raw), std::mem::take(&mut self.spare));
+            match record::<Event<'_>>(&raw, &mut spare, at, import) {
                 Ok(event) => self.event(&event, at, import),
                 Err(e) => import.report(BAD_EVENT, At::Byte(at), &e.to_string()),
             }
-            self.raw = raw;
+            (self.raw, self.spare) = (raw, spare);
             if import.ledger.records_in.is_multiple_of(8192) {
                 import.tick(import.ledger.records_in).map_err(Err)?;
             }

@@ -1,6 +1,7 @@
 //! Jaeger's UI and query JSON: `{"data":[TRACE…]}`, a bare trace, or an array of traces (jaeger internal/uimodel).
 
-use super::json::{Broken, Json, Scalar, Text, clean, outline};
+use super::json::{Broken, Json, Scalar, Text, outline};
+use super::json_mend::record;
 use super::span_sink::{BAD_SPAN, BROKEN, CUT};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::{ResourceId, ServiceId, StringId};
@@ -83,6 +84,7 @@ impl From<ImportError> for Stop {
 struct Reader {
     key: String,
     raw: Vec<u8>,
+    spare: Vec<u8>,
     /// Spans of the current trace: row and the name of its process.
     waiting: Vec<(usize, StringId)>,
     /// Processes of the current trace by name.
@@ -158,7 +160,7 @@ impl Reader {
                     let result = json.raw(&mut self.raw);
                     import.ledger.records_in += 1;
                     result?;
-                    match serde_json::from_str::<Span<'_>>(clean(&mut self.raw)) {
+                    match record::<Span<'_>>(&self.raw, &mut self.spare, at, import) {
                         Ok(span) => self.waiting.push(push(&span, import)),
                         Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
                     }
@@ -169,8 +171,9 @@ impl Reader {
             }
             "processes" if json.eat(b'{')? => {
                 while json.next_key(&mut self.key)? {
+                    let at = json.position();
                     json.raw(&mut self.raw)?;
-                    if let Ok(process) = serde_json::from_str::<Process<'_>>(clean(&mut self.raw)) {
+                    if let Ok(process) = record::<Process<'_>>(&self.raw, &mut self.spare, at, import) {
                         let known = read_process(&process, import);
                         self.processes.insert(self.key.clone(), known);
                     }
@@ -299,11 +302,11 @@ fn read_process(process: &Process<'_>, import: &mut Import<'_>) -> (ResourceId, 
 
 /// Stores a span and gives its row and the name of its process.
 fn push(span: &Span<'_>, import: &mut Import<'_>) -> (usize, StringId) {
-    let record = import.ledger.records_in;
+    let number = import.ledger.records_in;
     let name = text(&span.name);
     let start = span.start.thousandths().unwrap_or(0);
     let duration = span.duration.thousandths().unwrap_or(0);
-    let duration_ns = import.span_length(start, start.saturating_add(duration), record, name);
+    let duration_ns = import.span_length(start, start.saturating_add(duration), number, name);
     let find = |key: &str| span.tags.iter().flatten().rfind(|t| t.key() == key);
     let kind = find("span.kind").map_or(SpanKind::Unspecified, |t| super::span_sink::kind(&t.value));
     let failed = find("error").is_some_and(|t| t.value.truthy())

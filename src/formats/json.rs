@@ -235,14 +235,6 @@ impl<'r> Json<'r> {
     }
 }
 
-/// Text for serde: bytes that are not UTF-8 become U+FFFD, so that one bad byte does not cost a record.
-pub fn clean(raw: &mut Vec<u8>) -> &str {
-    if std::str::from_utf8(raw).is_err() {
-        *raw = String::from_utf8_lossy(raw).into_owned().into_bytes();
-    }
-    std::str::from_utf8(raw).unwrap_or_default()
-}
-
 /// A text, borrowed where it has no escapes; numbers and truth values are taken as their text, null as empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Text<'a>(pub Cow<'a, str>);
@@ -448,7 +440,7 @@ mod tests {
         assert!(json.eat(b'{').unwrap() && json.next_key(&mut key).unwrap() && json.eat(b'[').unwrap());
         assert!(json.next_item().unwrap());
         json.raw(&mut raw).unwrap();
-        assert_eq!(clean(&mut raw), r#"{"x":"]}\"{"}"#);
+        assert_eq!(raw, br#"{"x":"]}\"{"}"#);
         assert!(json.next_item().unwrap());
         json.raw(&mut raw).unwrap();
         assert_eq!(raw, b"12");

@@ -6,6 +6,7 @@ pub mod folded;
 pub mod input;
 pub mod jaeger;
 pub mod json;
+pub mod json_mend;
 pub mod names;
 pub mod otlp;
 pub mod perf_lines;

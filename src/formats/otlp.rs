@@ -1,7 +1,8 @@
 //! OTLP traces as JSON (opentelemetry-proto, JSON mapping): one request, an array of requests, or JSON lines; Tempo's
 //! `batches` and wrapped forms; camelCase and snake_case keys; hex and base64 ids.
 
-use super::json::{Broken, Json, Scalar, Text, clean, outline};
+use super::json::{Broken, Json, Scalar, Text, outline};
+use super::json_mend::record;
 use super::span_sink::{BAD_SPAN, BROKEN, CUT, kind};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::{ResourceId, ServiceId, StringId};
@@ -101,6 +102,7 @@ impl From<ImportError> for Stop {
 struct Reader {
     key: String,
     raw: Vec<u8>,
+    spare: Vec<u8>,
 }
 
 impl Reader {
@@ -140,7 +142,10 @@ impl Reader {
             let step = match more {
                 Ok(false) => break,
                 Ok(true) if self.key == "resource" => {
-                    json.raw(&mut self.raw).map(|()| resource = Some(read_resource(clean(&mut self.raw), import))).map_err(Stop::from)
+                    let at = json.position();
+                    json.raw(&mut self.raw)
+                        .map(|()| resource = record(&self.raw, &mut self.spare, at, import).ok().map(|r| read_resource(&r, import)))
+                        .map_err(Stop::from)
                 }
                 Ok(true) if SCOPE_KEYS.contains(&self.key.as_str()) => self.scopes(json, import),
                 Ok(true) => json.skip().map_err(Stop::from),
@@ -183,9 +188,10 @@ impl Reader {
             while json.next_key(&mut self.key)? {
                 match self.key.as_str() {
                     "scope" | "instrumentationLibrary" | "instrumentation_library" => {
+                        let at = json.position();
                         json.raw(&mut self.raw)?;
-                        let name =
-                            serde_json::from_str::<Scope<'_>>(clean(&mut self.raw)).map(|s| s.name.unwrap_or_default()).unwrap_or_default();
+                        let read = record::<Scope<'_>>(&self.raw, &mut self.spare, at, import);
+                        let name = read.ok().and_then(|s| s.name).unwrap_or_default();
                         scope = import.session.strings.intern(&name.0);
                     }
                     "spans" if json.eat(b'[')? => {
@@ -194,7 +200,7 @@ impl Reader {
                             let result = json.raw(&mut self.raw);
                             import.ledger.records_in += 1;
                             result?;
-                            match serde_json::from_str::<Span<'_>>(clean(&mut self.raw)) {
+                            match record::<Span<'_>>(&self.raw, &mut self.spare, at, import) {
                                 Ok(span) => push(&span, import),
                                 Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
                             }
@@ -296,6 +302,10 @@ fn plain(value: &serde_json::Value, depth: u32) -> serde_json::Value {
         };
     }
     match map.iter().next() {
+        // 64-bit integers are texts in protobuf's JSON.
+        Some((key, Value::String(text))) if map.len() == 1 && matches!(key.as_str(), "intValue" | "int_value") => {
+            text.parse::<i64>().map_or_else(|_| Value::from(text.as_str()), Value::from)
+        }
         Some((key, inner)) if map.len() == 1 && (key.ends_with("Value") || key.ends_with("_value")) => plain(inner, depth + 1),
         None => Value::Array(Vec::new()),
         _ => value.clone(),
@@ -371,8 +381,7 @@ fn attributes(list: &Option<Vec<KeyValue<'_>>>, import: &mut Import<'_>) -> (u32
     (start, import.next_attr() - start)
 }
 
-fn read_resource(raw: &str, import: &mut Import<'_>) -> (ResourceId, ServiceId) {
-    let Ok(resource) = serde_json::from_str::<Resource<'_>>(raw) else { return (ResourceId::NONE, ServiceId::NONE) };
+fn read_resource(resource: &Resource<'_>, import: &mut Import<'_>) -> (ResourceId, ServiceId) {
     let name = resource.attributes.iter().flatten().rfind(|kv| text(&kv.key) == "service.name").and_then(|kv| {
         let value = kv.value.as_ref()?.scalar();
         value.text().map(str::to_string)

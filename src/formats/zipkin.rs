@@ -1,6 +1,7 @@
 //! Zipkin v2 JSON: an array of spans, or an array of such arrays (openzipkin/zipkin-api zipkin2-api.yaml).
 
-use super::json::{Broken, Json, Scalar, Text, clean, outline};
+use super::json::{Broken, Json, Scalar, Text, outline};
+use super::json_mend::record;
 use super::span_sink::{BAD_SPAN, CUT, kind};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::ResourceId;
@@ -55,7 +56,7 @@ impl Format for Zipkin {
 
 /// The inner result of an error tells which kind it is: broken text, or a stop of the import.
 fn read(json: &mut Json<'_>, raw: &mut Vec<u8>, import: &mut Import<'_>) -> Result<(), Result<Broken, ImportError>> {
-    let mut depth = 0;
+    let (mut depth, mut spare) = (0, Vec::new());
     while let Some(next) = json.peek().map_err(Ok)? {
         match next {
             b'[' => depth += 1,
@@ -66,7 +67,7 @@ fn read(json: &mut Json<'_>, raw: &mut Vec<u8>, import: &mut Import<'_>) -> Resu
                 let result = json.raw(raw);
                 import.ledger.records_in += 1;
                 result.map_err(Ok)?;
-                match serde_json::from_str::<Span<'_>>(clean(raw)) {
+                match record::<Span<'_>>(raw, &mut spare, at, import) {
                     Ok(span) => push(&span, import),
                     Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
                 }

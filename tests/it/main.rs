@@ -13,5 +13,6 @@ mod profile_analysis;
 mod profiles;
 mod services;
 mod top;
+mod trace_readers;
 mod traces;
 mod unsupported;
