@@ -132,7 +132,8 @@ fn chrome_events_of_every_oddity() {
         1/1 "" b in a at 10000+20000 self 20000
         1/1 "" left at 40000+20000 self 20000
         1/1 "" right at 50000+20000 self 20000
-        1/1 "" open at 80000+22502 self 22502"#]].assert_eq(&(0..slices.start_ns.len()).map(line).collect::<Vec<_>>().join("\n"));
+        1/1 "" open at 80000+22502 self 22502"#]]
+    .assert_eq(&(0..slices.start_ns.len()).map(line).collect::<Vec<_>>().join("\n"));
     let timeline = engine.session.sources[0].timeline.unwrap();
     assert_eq!((timeline.slices, timeline.counters, timeline.flows, timeline.instants), (6, 1, 2, 1));
     expect_test::expect![[r#"(15, 13, [("chrome-trace/bad-event", 1), ("chrome-trace/begin-without-end", 1), ("chrome-trace/end-without-begin", 1), ("chrome-trace/mismatched-end", 1), ("chrome-trace/overlap", 1), ("chrome-trace/unclosed-array", 1), ("json/mended", 2)])"#]].assert_eq(&format!("{:?}", counts(&engine)));
