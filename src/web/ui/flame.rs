@@ -1,13 +1,13 @@
 //! Flame graph, inverted graph and flame chart: toolbar, breadcrumbs, canvas, inspector.
 
 use super::findings::ViewProps;
-use super::flame_canvas::FlameCanvas;
+use super::flame_canvas::{FlameCanvas, boxes};
 use super::selectors::{ProfileSelectors, Search};
 use crate::base::quantity::{format_count, format_share, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::Request;
 use crate::engine::protocol::flame::{FlameData, FlameMode};
-use crate::paint::flame::{Boxes, Matches, search};
+use crate::paint::flame::{Matches, search};
 use crate::web::dom;
 use crate::web::hooks::{Answer, use_answer};
 use gloo::events::EventListener;
@@ -39,16 +39,7 @@ pub fn Flame(props: &ViewProps) -> Html {
         let data = data.clone();
         use_memo((key, s.place.search.clone()), move |(_, text)| {
             let data = data?;
-            let boxes = Boxes {
-                parent: &data.parent,
-                depth: &data.depth,
-                name: &data.name,
-                start: &data.start,
-                total: &data.total,
-                names: &data.names,
-                name_category: &data.name_category,
-            };
-            search(&boxes, text.as_deref().unwrap_or("")).map(Rc::new)
+            search(&boxes(&data), text.as_deref().unwrap_or("")).map(Rc::new)
         })
     };
     let root = {

@@ -112,7 +112,8 @@ impl Palette {
     }
 }
 
-fn boxes(data: &FlameData) -> Boxes<'_> {
+/// The columns as painting and search take them.
+pub fn boxes(data: &FlameData) -> Boxes<'_> {
     Boxes {
         parent: &data.parent,
         depth: &data.depth,
