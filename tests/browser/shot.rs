@@ -39,6 +39,9 @@ fn takes_the_picture_that_is_asked_for() {
     assert!(picture.starts_with(b"\x89PNG"));
     if let Some(out) = out {
         std::fs::write(out, picture).unwrap();
-        println!("complaints: {:?}", browser.complaints);
+        let marks = browser.eval(
+            "['hotspan:open', 'hotspan:imported', 'hotspan:view'].map(m => performance.getEntriesByName(m).at(-1)?.startTime ?? null)",
+        );
+        println!("complaints: {:?}; milliseconds at open, imported, view: {marks}", browser.complaints);
     }
 }
