@@ -102,6 +102,10 @@ fn the_flame_graph_zooms_searches_and_comes_back_by_its_address() {
     browser.wait("document.querySelector('.matched')");
     // 8 of 23 samples.
     assert!(browser.text(".matched").contains("34.8 %"), "{}", browser.text(".matched"));
+    // Enter in the search field goes to the match.
+    browser.eval("document.querySelector('[data-search]').focus()");
+    browser.key("Enter");
+    browser.wait("document.querySelector('.inspector h2').innerText.includes('draw')");
     browser.key("Escape");
     browser.wait("!document.querySelector('.matched')");
     browser.is_quiet();

@@ -56,10 +56,18 @@ pub fn Flame(props: &ViewProps) -> Html {
         let shared = s.clone();
         let selected = selected.clone();
         let has_selection = chosen.is_some() && chosen != *root;
-        use_effect_with((s.place.clone(), has_selection, mode), move |_| {
+        let (matches, boxes) = ((*matches).clone(), data.as_ref().map_or(0, |d| d.parent.len() as u32));
+        use_effect_with((s.place.clone(), chosen, mode, key), move |_| {
             let listener = EventListener::new(&dom::window(), "keydown", move |e| {
                 let Some(e) = e.dyn_ref::<web_sys::KeyboardEvent>() else { return };
-                if e.key() == "Escape" {
+                if e.key() == "Enter" && dom::takes_text(e.target()) {
+                    // From the search field: the next match, or with Shift the one before.
+                    let Some(matches) = &matches else { return };
+                    let at = chosen.unwrap_or(u32::MAX);
+                    let step = |n: u32| if e.shift_key() { n.wrapping_sub(1).min(boxes - 1) } else { n.wrapping_add(1) % boxes };
+                    let next = std::iter::successors(Some(step(at)), |n| Some(step(*n))).take(boxes as usize).find(|n| matches.has(*n));
+                    selected.set(next.or(chosen));
+                } else if e.key() == "Escape" {
                     let p = &shared.place;
                     if p.search.is_some() {
                         shared.change(true, |p| p.search = None);

@@ -5,7 +5,7 @@ use yew::prelude::*;
 
 const KEYS: &[(&str, &str)] = &[
     ("1 … 6", "views: Findings, Flame, Functions, Traces, Services, Files"),
-    ("/ or Ctrl+F", "search in this view"),
+    ("/ or Ctrl+F", "search in this view; Enter and Shift+Enter go through the matches of the flame graph"),
     ("Ctrl+O", "open files; pasting text or files opens them too"),
     ("Esc", "peel one layer: help, search, selection, zoom"),
     ("↑ ↓ ← →", "move the selection; pan"),
