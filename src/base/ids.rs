@@ -26,6 +26,13 @@ macro_rules! define_id {
             #[inline]
             pub fn from_index(index: usize) -> $name { $name(index as u32) }
         }
+        impl $crate::base::pack::Word for $name {
+            const SIZE: usize = 4;
+            #[inline]
+            fn write(self, out: &mut [u8]) { self.0.write(out); }
+            #[inline]
+            fn read(bytes: &[u8]) -> $name { $name(<u32 as $crate::base::pack::Word>::read(bytes)) }
+        }
         impl Default for $name {
             fn default() -> $name { $name::NONE }
         }

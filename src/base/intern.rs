@@ -41,6 +41,16 @@ impl StringTable {
         if id.is_none() { "" } else { slice(&self.text, &self.ends, id.0) }
     }
 
+    /// The buffer and the end offset of each text in it.
+    pub fn raw(&self) -> (&str, &[u32]) {
+        (&self.text, &self.ends)
+    }
+
+    /// A table that can be read but does not find: texts interned into it are new. For tables on their way (see `model::parcel`).
+    pub fn from_raw(text: String, ends: Vec<u32>) -> StringTable {
+        StringTable { text, ends, index: HashTable::new() }
+    }
+
     /// How many texts are stored.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -3,6 +3,7 @@
 pub mod hash;
 pub mod ids;
 pub mod intern;
+pub mod pack;
 pub mod quantity;
 pub mod slabs;
 pub mod stats;

@@ -1,6 +1,6 @@
 //! Files from the shell into an engine, with progress on a terminal.
 
-use super::Stop;
+use super::{Stop, threads};
 use crate::base::quantity::format_bytes;
 use crate::engine::Engine;
 use crate::formats::Progress;
@@ -31,6 +31,13 @@ pub fn status(all_read: bool) -> Result<(), Stop> {
 
 fn open(engine: &mut Engine, path: &Path) {
     let name = display_name(path);
+    let mut meter = Meter::new(&name, std::fs::metadata(path).map_or(0, |m| m.len()));
+    if threads::open_in_parts(engine, path, &name, meter.size, &mut |progress| {
+        meter.show(progress);
+    }) {
+        meter.clear();
+        return;
+    }
     let opened: std::io::Result<(u64, Box<dyn Read>)> = if path.as_os_str() == "-" {
         Ok((0, Box::new(std::io::stdin())))
     } else {

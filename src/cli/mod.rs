@@ -6,6 +6,7 @@ mod inspect;
 mod lists;
 mod load;
 mod pick;
+mod threads;
 mod top;
 mod traces;
 

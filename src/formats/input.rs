@@ -134,9 +134,11 @@ fn strip_mark(bytes: &[u8]) -> &[u8] {
 }
 
 /// Counts the bytes of the wrapped file.
-struct Counting {
-    inner: Box<dyn Read>,
-    count: Rc<Cell<u64>>,
+pub struct Counting {
+    /// The bytes.
+    pub inner: Box<dyn Read>,
+    /// How many were read.
+    pub count: Rc<Cell<u64>>,
 }
 
 impl Read for Counting {

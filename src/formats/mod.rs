@@ -9,6 +9,8 @@ pub mod json;
 pub mod json_mend;
 pub mod names;
 pub mod otlp;
+pub mod parts;
+pub mod perf_events;
 pub mod perf_lines;
 pub mod perf_script;
 pub mod pprof;
@@ -48,6 +50,10 @@ pub trait Format: Sync {
     /// # Errors
     /// [`ImportError`]; `Stopped` when the progress callback asked to stop.
     fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError>;
+    /// How its files are read in parts; `None` for formats whose files cannot be cut.
+    fn in_parts(&self) -> Option<&'static dyn parts::InParts> {
+        None
+    }
 }
 
 /// The first bytes of a file after unwrapping.

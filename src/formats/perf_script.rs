@@ -1,11 +1,15 @@
 //! `perf script` text. One profile per event: weights of different events are never summed.
 
+use super::parts::{InParts, Part, PartReader, read_whole};
+use super::perf_events::{self, Found};
 use super::perf_lines::{Frame, Header, frame, header, old_header, source_line};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::{FrameId, MappingId, StackId, StringId, ThreadId};
+use crate::base::pack::{Packer, Unpacker};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
-use crate::model::profile::{Profile, Thread, ValueKind, ValueType};
+use crate::model::join::Landed;
 use crate::model::symbols::{FRAME_INLINED, FUNC_KERNEL, FUNC_UNSYMBOLIZED, FrameKey, FuncKey, NO_ADDRESS};
+use std::any::Any;
 use std::collections::HashMap;
 use std::io::BufRead;
 
@@ -32,11 +36,6 @@ const BOGUS_ROOT: DiagnosticCode = DiagnosticCode {
     code: "perf-script/bogus-root",
     level: Level::Notice,
     message: "Unwinding ran past the end of these stacks; the unknown frames at the root were cut off.",
-};
-const NO_PERIOD: DiagnosticCode = DiagnosticCode {
-    code: "perf-script/no-period",
-    level: Level::Notice,
-    message: "Samples without a period among samples that have one count with period 1.",
 };
 
 /// The format.
@@ -75,26 +74,31 @@ impl Format for PerfScript {
     }
 
     fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
-        let mut reader = Reader::default();
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            if input.read_until(b'\n', &mut line)? == 0 {
-                break;
-            }
-            reader.number += 1;
-            let bytes = trim_end(&line);
-            match std::str::from_utf8(bytes) {
-                Ok(text) => reader.line(text, import),
-                Err(_) => reader.line(&String::from_utf8_lossy(bytes), import),
-            }
-            if reader.number % 16_384 == 0 {
-                import.tick(import.ledger.records_in)?;
-            }
-        }
-        reader.finish(import);
-        Ok(())
+        read_whole(self, input, import)
     }
+
+    fn in_parts(&self) -> Option<&'static dyn InParts> {
+        Some(&PerfScript)
+    }
+}
+
+impl InParts for PerfScript {
+    fn context(&self, head: &[u8]) -> Option<String> {
+        // The oldest headers have no time stamp and are no safe places to cut.
+        let text = Prefix { bytes: head, complete: false }.text();
+        text.lines().any(|line| is_boundary(line)).then(String::new)
+    }
+    fn reader(&self, _: Option<&str>) -> Box<dyn PartReader> {
+        Box::new(Reader::default())
+    }
+    fn unpack(&self, from: &mut Unpacker<'_>) -> Option<Box<dyn PartReader>> {
+        perf_events::unpack(from).map(|found| Box::new(Reader { found, ..Reader::default() }) as Box<dyn PartReader>)
+    }
+}
+
+/// A file may be cut before a sample's header that stands behind a blank line.
+fn is_boundary(line: &str) -> bool {
+    !line.starts_with([' ', '\t']) && header(line).is_some()
 }
 
 /// Without blanks and line ends on both sides.
@@ -117,17 +121,6 @@ struct Open {
     line: u64,
 }
 
-/// The samples of one event.
-struct Event {
-    name: String,
-    stack: Vec<StackId>,
-    thread: Vec<ThreadId>,
-    time_ns: Vec<i64>,
-    period: Vec<i64>,
-    with_time: usize,
-    with_period: usize,
-}
-
 #[derive(Default)]
 struct Reader {
     number: u64,
@@ -137,9 +130,7 @@ struct Reader {
     frames: Vec<FrameId>,
     /// Whether each frame is an unknown address in no binary.
     unknown: Vec<bool>,
-    events: Vec<Event>,
-    threads: Vec<Thread>,
-    thread_rows: HashMap<(String, i64, i64), u32>,
+    found: Found,
     /// Frame lines seen before: most lines of a recording repeat.
     cache: HashMap<String, (FrameId, bool)>,
 }
@@ -147,11 +138,74 @@ struct Reader {
 /// Frame lines that are remembered; beyond it they are parsed each time.
 const MAX_CACHE: usize = 1 << 20;
 
+impl PartReader for Reader {
+    fn read(&mut self, part: &mut Part<'_>, import: &mut Import<'_>) -> Result<(), ImportError> {
+        let mut line = Vec::new();
+        // Offset of the line to come.
+        let mut next = part.at;
+        // The part before ends at the same boundary: behind a blank line that begins behind the cut.
+        let mut searching = part.behind;
+        let mut blank = false;
+        if searching.is_none() {
+            part.begin = Some(part.at);
+        }
+        loop {
+            line.clear();
+            let at = next;
+            let n = part.input.read_until(b'\n', &mut line)?;
+            if n == 0 {
+                break;
+            }
+            next += n as u64;
+            let bytes = trim_end(&line);
+            let text = String::from_utf8_lossy(bytes);
+            if let Some(cut) = searching {
+                if blank && is_boundary(&text) {
+                    part.begin = Some(at);
+                    searching = None;
+                } else {
+                    blank = bytes.is_empty() && at > cut;
+                    if at > part.cut {
+                        return Ok(());
+                    }
+                    continue;
+                }
+            } else if blank && is_boundary(&text) {
+                part.end = at;
+                break;
+            }
+            blank = bytes.is_empty() && at > part.cut;
+            self.number += 1;
+            self.line(&text, import);
+            if self.number.is_multiple_of(16_384) {
+                import.tick(import.ledger.records_in)?;
+            }
+        }
+        part.lines = self.number;
+        self.close(import);
+        Ok(())
+    }
+
+    fn join(&mut self, next: Box<dyn Any>, landed: &Landed, _: &mut Import<'_>) {
+        if let Ok(next) = next.downcast::<Reader>() {
+            self.found.join(next.found, landed);
+        }
+    }
+
+    fn finish(&mut self, import: &mut Import<'_>) {
+        std::mem::take(&mut self.found).finish(import);
+    }
+
+    fn pack(&self, out: &mut Packer) {
+        self.found.pack(out);
+    }
+}
+
 impl Reader {
     fn line(&mut self, line: &str, import: &mut Import<'_>) {
         if line.starts_with("# ========") {
             // The command line of the head may hold raw newlines: everything up to the closing rule is head.
-            self.in_head = !self.in_head && self.events.is_empty();
+            self.in_head = !self.in_head && self.found.events.is_empty();
             return;
         }
         if line.starts_with('#') || self.in_head && header(line).is_none() {
@@ -233,29 +287,10 @@ impl Reader {
 
     fn begin(&mut self, found: &Header<'_>, import: &mut Import<'_>) {
         self.close(import);
-        let event = match self.events.iter().position(|e| e.name == found.event) {
-            Some(at) => at,
-            None => {
-                self.events.push(Event {
-                    name: found.event.to_string(),
-                    stack: Vec::new(),
-                    thread: Vec::new(),
-                    time_ns: Vec::new(),
-                    period: Vec::new(),
-                    with_time: 0,
-                    with_period: 0,
-                });
-                self.events.len() - 1
-            }
-        };
-        let key = (found.comm.to_string(), found.pid, found.tid);
-        let threads = &mut self.threads;
-        let thread = *self.thread_rows.entry(key).or_insert_with(|| {
-            threads.push(Thread { name: found.comm.to_string(), pid: found.pid, tid: found.tid, process: String::new() });
-            threads.len() as u32 - 1
-        });
+        let event = self.found.event(found.event);
+        let thread = self.found.thread(found.comm, found.pid, found.tid);
         self.open =
-            Some(Open { event, thread: ThreadId(thread), time_ns: found.time_ns, period: found.period, closed: false, line: self.number });
+            Some(Open { event, thread, time_ns: found.time_ns, period: found.period, closed: false, line: self.number });
         if let Some(single) = frame(found.rest).filter(|f| f.dso.is_some()) {
             let line = found.rest.to_string();
             self.push_frame(&line, single, import);
@@ -289,75 +324,10 @@ impl Reader {
         }
         let stacks = &mut import.session.symbols.stacks;
         let stack = self.frames.iter().rev().fold(StackId::NONE, |stack, frame| stacks.push(stack, *frame));
-        let event = &mut self.events[open.event];
-        event.stack.push(stack);
-        event.thread.push(open.thread);
-        event.time_ns.push(open.time_ns.unwrap_or(0));
-        event.period.push(open.period.unwrap_or(1));
-        event.with_time += usize::from(open.time_ns.is_some());
-        event.with_period += usize::from(open.period.is_some());
+        self.found.events[open.event].push(stack, open.thread, open.time_ns, open.period);
         self.frames.clear();
         self.unknown.clear();
     }
-
-    fn finish(mut self, import: &mut Import<'_>) {
-        self.close(import);
-        // The event with most samples is shown first.
-        let mut order: Vec<usize> = (0..self.events.len()).collect();
-        order.sort_by_key(|&e| (std::cmp::Reverse(self.events[e].stack.len()), e));
-        if order.len() > 1 {
-            let names: Vec<&str> = order.iter().map(|&e| self.events[e].name.as_str()).collect();
-            import.choose("event", names[0], &names[1..], "Events are never mixed; the one with most samples is shown first.");
-        }
-        let mut events: Vec<Option<Event>> = self.events.into_iter().map(Some).collect();
-        for event in order.into_iter().filter_map(|e| events[e].take()) {
-            push_profile(event, &self.threads, import);
-        }
-    }
-}
-
-fn push_profile(event: Event, threads: &[Thread], import: &mut Import<'_>) {
-    let samples = event.stack.len();
-    let clock = event.name.split(':').next().is_some_and(|base| matches!(base, "cpu-clock" | "task-clock"));
-    let unit = if clock { "nanoseconds" } else { "count" };
-    let mut types = vec![ValueType { name: "samples".into(), unit: "count".into(), kind: ValueKind::Samples }];
-    let weighted = event.with_period > 0;
-    if weighted {
-        let kind = if clock { ValueKind::CpuTime } else { ValueKind::Events };
-        types.push(ValueType { name: "period".into(), unit: unit.into(), kind });
-        if event.with_period < samples {
-            import.ledger.diagnostics.report_many(NO_PERIOD, (samples - event.with_period) as u64, At::File, &event.name);
-        }
-        import.choose("weight", "period", &["samples"], "The file gives the period of each sample: what it stands for.");
-    } else {
-        import.choose("weight", "samples", &[], "The file gives no periods, so every sample counts once.");
-    }
-    let mut profile = Profile::new(import.source, "perf-script", types);
-    profile.default_value = usize::from(weighted);
-    // Only the threads that this event has, in order of appearance.
-    let mut rows = vec![u32::MAX; threads.len()];
-    for thread in event.thread {
-        let row = &mut rows[thread.index()];
-        if *row == u32::MAX {
-            *row = profile.threads.len() as u32;
-            profile.threads.push(threads[thread.index()].clone());
-        }
-        profile.samples.thread.push(ThreadId(*row));
-    }
-    if event.with_time == samples && samples > 0 {
-        let (first, last) = (event.time_ns.iter().min().copied().unwrap_or(0), event.time_ns.iter().max().copied().unwrap_or(0));
-        profile.duration_ns = last - first;
-        profile.samples.time_ns = event.time_ns;
-    }
-    profile.samples.stack = event.stack;
-    profile.samples.values[0] = vec![1; samples];
-    import.ledger.weigh(&format!("{}:samples", event.name), "count", samples as i64, true);
-    if weighted {
-        profile.samples.values[1] = event.period;
-        import.ledger.weigh(&format!("{}:period", event.name), unit, profile.total(1), true);
-    }
-    profile.name = event.name;
-    import.session.profiles.push(profile);
 }
 
 /// The row of a frame. Its identity is binary, symbol and offset: the same place has other addresses in other processes.

@@ -83,10 +83,7 @@ impl Import<'_> {
         let (id, odd) = span_id(text);
         if odd {
             let text = self.session.strings.intern(text.trim());
-            let odd = &mut self.session.traces.odd_ids;
-            if odd.last() != Some(&(id, text)) {
-                odd.push((id, text));
-            }
+            self.session.traces.remember_odd_id(id, text);
         }
         id
     }

@@ -1,5 +1,6 @@
 //! Counted diagnostics with places: how a reader says what it skipped, repaired or guessed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// How bad it is. Lost data is never a mere notice.
@@ -28,7 +29,7 @@ pub struct DiagnosticCode {
 }
 
 /// Where in the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum At {
     /// Byte offset in the unwrapped file.
     Byte(u64),
@@ -55,12 +56,12 @@ impl std::fmt::Display for At {
 pub const MAX_EXAMPLES: usize = 5;
 
 /// One kind of diagnostic that occurred.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Entry {
     /// How bad.
     pub level: Level,
     /// General sentence.
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
     /// How often.
     pub count: u64,
     /// The first few: place and an excerpt of at most 120 characters.
@@ -68,9 +69,9 @@ pub struct Entry {
 }
 
 /// All diagnostics of a file, by code.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Diagnostics {
-    entries: BTreeMap<&'static str, Entry>,
+    entries: BTreeMap<Cow<'static, str>, Entry>,
 }
 
 impl Diagnostics {
@@ -81,9 +82,9 @@ impl Diagnostics {
 
     /// Counts `count` occurrences with one example.
     pub fn report_many(&mut self, code: DiagnosticCode, count: u64, at: At, text: &str) {
-        let entry = self.entries.entry(code.code).or_insert_with(|| Entry {
+        let entry = self.entries.entry(Cow::Borrowed(code.code)).or_insert_with(|| Entry {
             level: code.level,
-            message: code.message,
+            message: Cow::Borrowed(code.message),
             count: 0,
             examples: Vec::new(),
         });
@@ -93,14 +94,29 @@ impl Diagnostics {
         }
     }
 
+    /// Adds what another part of the same file reported, whose records and lines follow `records` and `lines` others.
+    pub fn absorb(&mut self, part: Diagnostics, records: u64, lines: u64) {
+        for (code, entry) in part.entries {
+            let Entry { level, message, count, examples } = entry;
+            let own = self.entries.entry(code).or_insert(Entry { level, message, count: 0, examples: Vec::new() });
+            own.count += count;
+            let room = MAX_EXAMPLES - own.examples.len();
+            own.examples.extend(examples.into_iter().take(room).map(|(at, text)| match at {
+                At::Line(n) => (At::Line(lines + n), text),
+                At::Record(n) => (At::Record(records + n), text),
+                other => (other, text),
+            }));
+        }
+    }
+
     /// Removes a code, before it is counted anew.
     pub fn forget(&mut self, code: &str) {
         self.entries.remove(code);
     }
 
     /// All codes that occurred, by code.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Entry)> {
-        self.entries.iter().map(|(code, entry)| (*code, entry))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.entries.iter().map(|(code, entry)| (&**code, entry))
     }
 
     /// How often a code occurred.

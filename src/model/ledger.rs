@@ -3,7 +3,7 @@
 use super::diagnostics::Diagnostics;
 
 /// The account of one file. Invariants (property-tested): kept + dropped = in, for records and for each weight.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Ledger {
     /// Records (samples, events, spans, lines) that the file holds, as far as they could be told apart.
     pub records_in: u64,
@@ -50,6 +50,22 @@ impl Ledger {
     /// Records that are not in the tables.
     pub fn records_dropped(&self) -> u64 {
         self.records_in.saturating_sub(self.records_kept)
+    }
+
+    /// Adds the account of another part of the same file; see [`Diagnostics::absorb`] for the offsets.
+    pub fn absorb(&mut self, part: Ledger, records: u64, lines: u64) {
+        self.records_in += part.records_in;
+        self.records_kept += part.records_kept;
+        for line in part.weights {
+            self.weigh(&line.value, &line.unit, line.kept, true);
+            self.weigh(&line.value, &line.unit, line.dropped, false);
+        }
+        self.diagnostics.absorb(part.diagnostics, records, lines);
+        for choice in part.choices {
+            if !self.choices.contains(&choice) {
+                self.choices.push(choice);
+            }
+        }
     }
 
     /// Adds to the line of a weight, opening it on first use. `kept` tells which side the weight goes to.

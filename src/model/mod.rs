@@ -2,7 +2,9 @@
 //! so that a comparison is a join on ids.
 
 pub mod diagnostics;
+pub mod join;
 pub mod ledger;
+pub mod parcel;
 pub mod profile;
 pub mod symbols;
 pub mod trace;

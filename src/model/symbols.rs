@@ -42,8 +42,8 @@ pub struct FuncTable {
     pub flags: Vec<u8>,
     /// First function with the same display name: views at granularity "functions" merge by it, as `go tool pprof` does.
     pub canonical: Vec<FuncId>,
-    index: RowIndex,
-    by_name: RowIndex,
+    pub(super) index: RowIndex,
+    pub(super) by_name: RowIndex,
 }
 
 /// What identifies a function.
@@ -141,7 +141,7 @@ pub struct FrameTable {
     pub offset: Vec<u64>,
     /// `FRAME_*` bits.
     pub flags: Vec<u8>,
-    index: RowIndex,
+    pub(super) index: RowIndex,
 }
 
 /// What identifies a frame.
@@ -213,7 +213,7 @@ pub struct StackTable {
     pub frame: Vec<FrameId>,
     /// Frames below: 0 for a root.
     pub depth: Vec<u32>,
-    index: RowIndex,
+    pub(super) index: RowIndex,
 }
 
 impl StackTable {
@@ -259,7 +259,7 @@ pub struct MappingTable {
     pub file: Vec<StringId>,
     /// Build id or `NONE`.
     pub build_id: Vec<StringId>,
-    index: RowIndex,
+    pub(super) index: RowIndex,
 }
 
 impl MappingTable {

@@ -240,7 +240,7 @@ pub struct OperationTable {
     pub name: Vec<StringId>,
     /// Span kind.
     pub kind: Vec<SpanKind>,
-    index: RowIndex,
+    pub(super) index: RowIndex,
 }
 
 impl OperationTable {
@@ -343,7 +343,7 @@ pub struct TraceSet {
     pub child_start: Vec<u32>,
     /// See `child_start`. Derived.
     pub children: Vec<SpanRow>,
-    service_index: RowIndex,
+    pub(super) service_index: RowIndex,
 }
 
 impl TraceSet {
@@ -358,6 +358,13 @@ impl TraceSet {
         let services = &self.services;
         self.service_index.insert(hash, row, |row| hash_u64(3, u64::from(services[row as usize].0)));
         ServiceId(row)
+    }
+
+    /// Keeps the text of an id that is no number (see [`span_id`]). Linking removes repetitions; here only runs are.
+    pub fn remember_odd_id(&mut self, hash: u64, text: StringId) {
+        if self.odd_ids.last() != Some(&(hash, text)) {
+            self.odd_ids.push((hash, text));
+        }
     }
 
     /// Appends a span in file order.

@@ -142,13 +142,13 @@ pub struct InspectRecords {
 #[derive(Debug, Serialize)]
 pub struct InspectEntry {
     /// Stable id.
-    pub code: &'static str,
+    pub code: String,
     /// How bad.
     pub level: Level,
     /// How often.
     pub count: u64,
     /// General sentence.
-    pub message: &'static str,
+    pub message: String,
     /// The first places.
     pub examples: Vec<InspectExample>,
 }
@@ -190,11 +190,11 @@ fn source(session: &Session, id: SourceId, source: &Source) -> InspectSource {
 }
 
 fn ledger(ledger: &Ledger) -> InspectLedger {
-    let entry = |(code, e): (&'static str, &crate::model::diagnostics::Entry)| InspectEntry {
-        code,
+    let entry = |(code, e): (&str, &crate::model::diagnostics::Entry)| InspectEntry {
+        code: code.to_string(),
         level: e.level,
         count: e.count,
-        message: e.message,
+        message: e.message.to_string(),
         examples: e.examples.iter().map(|(at, text)| InspectExample { at: at.to_string(), text: text.clone() }).collect(),
     };
     InspectLedger {

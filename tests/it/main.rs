@@ -9,6 +9,7 @@ mod chatty;
 mod cli;
 mod corpus;
 mod hot_loops;
+mod parts;
 mod profile_analysis;
 mod profiles;
 mod services;

@@ -57,7 +57,7 @@ fn spans(engine: &Engine) -> Vec<String> {
     (0..t.spans.len()).map(line).collect()
 }
 
-fn counts(engine: &Engine) -> (u64, u64, Vec<(&'static str, u64)>) {
+fn counts(engine: &Engine) -> (u64, u64, Vec<(&str, u64)>) {
     let ledger = &engine.session.sources[0].ledger;
     (ledger.records_in, ledger.records_kept, ledger.diagnostics.iter().map(|(code, e)| (code, e.count)).collect())
 }

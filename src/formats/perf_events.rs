@@ -1,0 +1,195 @@
+//! The samples of `perf script` by event, gathered over all parts of a file; [`Found::finish`] makes the profiles.
+
+use super::Import;
+use crate::base::ids::{StackId, ThreadId};
+use crate::base::pack::{Packer, Unpacker};
+use crate::model::diagnostics::{At, DiagnosticCode, Level};
+use crate::model::join::Landed;
+use crate::model::profile::{Profile, Thread, ValueKind, ValueType};
+use std::collections::HashMap;
+
+const NO_PERIOD: DiagnosticCode = DiagnosticCode {
+    code: "perf-script/no-period",
+    level: Level::Notice,
+    message: "Samples without a period among samples that have one count with period 1.",
+};
+
+/// The samples of one event.
+#[derive(Default)]
+pub struct Event {
+    name: String,
+    stack: Vec<StackId>,
+    thread: Vec<ThreadId>,
+    time_ns: Vec<i64>,
+    period: Vec<i64>,
+    with_time: u64,
+    with_period: u64,
+}
+
+impl Event {
+    /// Appends a sample.
+    pub fn push(&mut self, stack: StackId, thread: ThreadId, time_ns: Option<i64>, period: Option<i64>) {
+        self.stack.push(stack);
+        self.thread.push(thread);
+        self.time_ns.push(time_ns.unwrap_or(0));
+        self.period.push(period.unwrap_or(1));
+        self.with_time += u64::from(time_ns.is_some());
+        self.with_period += u64::from(period.is_some());
+    }
+}
+
+/// Events and threads in order of appearance.
+#[derive(Default)]
+pub struct Found {
+    /// Events.
+    pub events: Vec<Event>,
+    threads: Vec<Thread>,
+    thread_rows: HashMap<(String, i64, i64), u32>,
+    /// The thread of the last header: most samples stay on their thread.
+    last: Option<ThreadId>,
+}
+
+impl Found {
+    /// The position of an event.
+    pub fn event(&mut self, name: &str) -> usize {
+        match self.events.iter().position(|e| e.name == name) {
+            Some(at) => at,
+            None => {
+                self.events.push(Event { name: name.to_string(), ..Event::default() });
+                self.events.len() - 1
+            }
+        }
+    }
+
+    /// The row of a thread.
+    pub fn thread(&mut self, comm: &str, pid: i64, tid: i64) -> ThreadId {
+        if let Some(last) = self.last {
+            let t = &self.threads[last.index()];
+            if t.tid == tid && t.pid == pid && t.name == comm {
+                return last;
+            }
+        }
+        let threads = &mut self.threads;
+        let row = *self.thread_rows.entry((comm.to_string(), pid, tid)).or_insert_with(|| {
+            threads.push(Thread { name: comm.to_string(), pid, tid, process: String::new() });
+            threads.len() as u32 - 1
+        });
+        self.last = Some(ThreadId(row));
+        ThreadId(row)
+    }
+
+    /// Takes over what the next part found.
+    pub fn join(&mut self, next: Found, landed: &Landed) {
+        let threads: Vec<ThreadId> = next.threads.iter().map(|t| self.thread(&t.name, t.pid, t.tid)).collect();
+        for event in next.events {
+            let at = self.event(&event.name);
+            let own = &mut self.events[at];
+            own.stack.extend(event.stack.iter().map(|s| landed.stack(*s)));
+            own.thread.extend(event.thread.iter().map(|t| threads.get(t.0 as usize).copied().unwrap_or(ThreadId::NONE)));
+            own.time_ns.extend_from_slice(&event.time_ns);
+            own.period.extend_from_slice(&event.period);
+            own.with_time += event.with_time;
+            own.with_period += event.with_period;
+        }
+    }
+
+    /// Stores one profile per event: weights of different events are never summed.
+    pub fn finish(self, import: &mut Import<'_>) {
+        // The event with most samples is shown first.
+        let mut order: Vec<usize> = (0..self.events.len()).collect();
+        order.sort_by_key(|&e| (std::cmp::Reverse(self.events[e].stack.len()), e));
+        if order.len() > 1 {
+            let names: Vec<&str> = order.iter().map(|&e| self.events[e].name.as_str()).collect();
+            import.choose("event", names[0], &names[1..], "Events are never mixed; the one with most samples is shown first.");
+        }
+        let mut events: Vec<Option<Event>> = self.events.into_iter().map(Some).collect();
+        for event in order.into_iter().filter_map(|e| events[e].take()) {
+            push_profile(event, &self.threads, import);
+        }
+    }
+
+    /// Writes what [`unpack`] reads.
+    pub fn pack(&self, out: &mut Packer) {
+        out.number(self.threads.len() as u64);
+        for t in &self.threads {
+            out.text(&t.name);
+            out.number(t.pid as u64);
+            out.number(t.tid as u64);
+        }
+        out.number(self.events.len() as u64);
+        for e in &self.events {
+            out.text(&e.name);
+            out.column(&e.stack);
+            out.column(&e.thread);
+            out.column(&e.time_ns);
+            out.column(&e.period);
+            out.number(e.with_time);
+            out.number(e.with_period);
+        }
+    }
+}
+
+/// Reads what [`Found::pack`] wrote.
+pub fn unpack(from: &mut Unpacker<'_>) -> Option<Found> {
+    let mut found = Found::default();
+    for _ in 0..from.number()? {
+        let name = from.text()?;
+        found.threads.push(Thread { name, pid: from.number()? as i64, tid: from.number()? as i64, process: String::new() });
+    }
+    for _ in 0..from.number()? {
+        found.events.push(Event {
+            name: from.text()?,
+            stack: from.column()?,
+            thread: from.column()?,
+            time_ns: from.column()?,
+            period: from.column()?,
+            with_time: from.number()?,
+            with_period: from.number()?,
+        });
+    }
+    Some(found)
+}
+
+fn push_profile(event: Event, threads: &[Thread], import: &mut Import<'_>) {
+    let samples = event.stack.len();
+    let clock = event.name.split(':').next().is_some_and(|base| matches!(base, "cpu-clock" | "task-clock"));
+    let unit = if clock { "nanoseconds" } else { "count" };
+    let mut types = vec![ValueType { name: "samples".into(), unit: "count".into(), kind: ValueKind::Samples }];
+    let weighted = event.with_period > 0;
+    if weighted {
+        let kind = if clock { ValueKind::CpuTime } else { ValueKind::Events };
+        types.push(ValueType { name: "period".into(), unit: unit.into(), kind });
+        if event.with_period < samples as u64 {
+            import.ledger.diagnostics.report_many(NO_PERIOD, samples as u64 - event.with_period, At::File, &event.name);
+        }
+        import.choose("weight", "period", &["samples"], "The file gives the period of each sample: what it stands for.");
+    } else {
+        import.choose("weight", "samples", &[], "The file gives no periods, so every sample counts once.");
+    }
+    let mut profile = Profile::new(import.source, "perf-script", types);
+    profile.default_value = usize::from(weighted);
+    // Only the threads that this event has, in order of appearance.
+    let mut rows = vec![u32::MAX; threads.len()];
+    for thread in event.thread {
+        let row = &mut rows[thread.index()];
+        if *row == u32::MAX {
+            *row = profile.threads.len() as u32;
+            profile.threads.push(threads[thread.index()].clone());
+        }
+        profile.samples.thread.push(ThreadId(*row));
+    }
+    if event.with_time == samples as u64 && samples > 0 {
+        let (first, last) = (event.time_ns.iter().min().copied().unwrap_or(0), event.time_ns.iter().max().copied().unwrap_or(0));
+        profile.duration_ns = last - first;
+        profile.samples.time_ns = event.time_ns;
+    }
+    profile.samples.stack = event.stack;
+    profile.samples.values[0] = vec![1; samples];
+    import.ledger.weigh(&format!("{}:samples", event.name), "count", samples as i64, true);
+    if weighted {
+        profile.samples.values[1] = event.period;
+        import.ledger.weigh(&format!("{}:period", event.name), unit, profile.total(1), true);
+    }
+    profile.name = event.name;
+    import.session.profiles.push(profile);
+}

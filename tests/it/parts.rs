@@ -1,0 +1,101 @@
+//! A file read in any number of parts gives the tables of the file read in one piece: rows, order, ledger, everything.
+
+use crate::corpus;
+use hotspan::base::pack::Packer;
+use hotspan::formats::parts::{HEAD_BYTES, Joiner, Partial, plan, read_part};
+use hotspan::formats::{Limits, input};
+use hotspan::model::{Session, parcel};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Everything of a session that a reader decides, as text.
+fn everything(session: &Session) -> String {
+    let mut out = Packer::default();
+    parcel::pack(session, &mut out);
+    let hash = hotspan::base::hash::hash_bytes(&out.into_bytes());
+    format!("{hash:x}\n{:#?}\n{:#?}", session.profiles, session.sources)
+}
+
+fn in_one_piece(bytes: &[u8]) -> Session {
+    let mut session = Session::default();
+    let reader: Box<dyn Read> = Box::new(std::io::Cursor::new(bytes.to_vec()));
+    input::open(&mut session, "f", bytes.len() as u64, reader, Limits::default(), &mut |_| true);
+    session
+}
+
+/// `None` when the file cannot be cut; else the session and how many parts had to be read again.
+fn in_parts(bytes: &[u8], part_bytes: u64) -> Option<(Session, usize)> {
+    let plan = plan(&bytes[..bytes.len().min(HEAD_BYTES)], bytes.len() as u64, part_bytes)?;
+    let mut session = Session::default();
+    let mut joiner = Joiner::new(&mut session, &plan, "f", bytes.len() as u64)?;
+    let mut again = 0;
+    for part in 0..plan.cuts.len() {
+        let mut exact = None;
+        loop {
+            let open = |at: u64| Ok(Box::new(std::io::Cursor::new(bytes[at as usize..].to_vec())) as Box<dyn Read>);
+            let read = read_part(&plan, plan.range(part), exact, open, &mut |_| true).unwrap();
+            // Through bytes and back, as between workers.
+            let read = Partial::unpack(&plan, &read.pack()).unwrap();
+            exact = joiner.add(read, &mut session);
+            if exact.is_none() {
+                break;
+            }
+            again += 1;
+        }
+    }
+    joiner.finish(&mut session);
+    Some((session, again))
+}
+
+fn compare(path: &Path, bytes: &[u8], table: &mut Vec<(String, usize, usize)>) {
+    let whole = everything(&in_one_piece(bytes));
+    let mut row = (path.file_name().unwrap().to_string_lossy().into_owned(), 0, 0);
+    let n = bytes.len() as u64;
+    for part_bytes in [n / 2, n / 3, n / 7, n / 23, 700, 97] {
+        // A thousand parts are enough of a test for any file.
+        let part_bytes = part_bytes.max(n / 1000).max(1);
+        let Some((session, again)) = in_parts(bytes, part_bytes) else { continue };
+        row.1 += 1;
+        row.2 += again;
+        let parts = everything(&session);
+        if parts != whole {
+            let (a, b): (Vec<&str>, Vec<&str>) = (whole.lines().collect(), parts.lines().collect());
+            let at = a.iter().zip(&b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
+            let near = |l: &[&str]| l[at.saturating_sub(3)..(at + 4).min(l.len())].join("\n");
+            panic!("{} in parts of {part_bytes} bytes differs at line {at}:\n{}\n-- in parts --\n{}", path.display(), near(&a), near(&b));
+        }
+    }
+    if row.1 > 0 {
+        table.push(row);
+    }
+}
+
+fn files(folder: &Path, out: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() { files(&path, out) } else { out.push(path) }
+    }
+}
+
+#[test]
+fn the_number_of_parts_changes_nothing() {
+    let mut paths = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"), &mut paths);
+    match corpus::folder() {
+        Some(folder) => files(&folder, &mut paths),
+        None => println!("SKIPPED: the corpus is absent; only our own fixtures were read in parts"),
+    }
+    let mut table = Vec::new();
+    for path in paths {
+        let bytes = std::fs::read(&path).unwrap();
+        // Larger ones show nothing new and take minutes in a debug build.
+        if bytes.len() < 600_000 {
+            compare(&path, &bytes, &mut table);
+        }
+    }
+    let again: usize = table.iter().map(|row| row.2).sum();
+    println!("read in parts: {} files, {} cuttings, {again} parts read again", table.len(), table.iter().map(|r| r.1).sum::<usize>());
+    assert!(table.len() >= 5, "hardly any file was cut: {table:?}");
+}
