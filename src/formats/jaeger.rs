@@ -1,13 +1,17 @@
 //! Jaeger's UI and query JSON: `{"data":[TRACE…]}`, a bare trace, or an array of traces (jaeger internal/uimodel).
 
-use super::json::{Broken, Json, Scalar, Text, outline};
+use super::json::{Broken, Json, Scalar, Stop, Text, outline};
+use super::json_cut::Mark;
 use super::json_mend::record;
+use super::parts::{InParts, Part, PartReader, read_whole};
+use super::span_parts::SpanReader;
 use super::span_sink::{BAD_SPAN, BROKEN, CUT};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::{ResourceId, ServiceId, StringId};
+use crate::base::pack::Unpacker;
 use crate::model::diagnostics::At;
 use crate::model::trace::{RawSpan, SPAN_ASYNC, SPAN_ERROR, SpanKind};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::BufRead;
 
@@ -44,44 +48,74 @@ impl Format for Jaeger {
         Sniff::No
     }
     fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
-        import.has_spans = true;
-        let mut reader = Reader::default();
-        let mut json = Json::new(input);
-        match reader.file(&mut json, import) {
-            Ok(()) => Ok(()),
-            Err(Stop::Import(e)) => Err(e),
-            Err(Stop::Broken(Broken::End)) => {
-                import.report(CUT, At::Byte(json.position()), "");
-                Ok(())
+        read_whole(self, input, import)
+    }
+    fn in_parts(&self) -> Option<&'static dyn InParts> {
+        Some(&Jaeger)
+    }
+}
+
+/// What a part has to know: whether traces stand in `data` (or in a bare array), and what traces begin with.
+#[derive(Default, Deserialize, Serialize)]
+struct Context {
+    data: bool,
+    mark: Mark,
+}
+
+impl InParts for Jaeger {
+    fn context(&self, head: &[u8]) -> Option<String> {
+        let mut bytes = head;
+        let mut json = Json::new(&mut bytes);
+        let data = json.eat(b'{').ok()?;
+        if data {
+            let mut key = String::new();
+            while json.next_key(&mut key).ok()? && key != "data" {
+                json.skip().ok()?;
             }
-            Err(Stop::Broken(Broken::Io(reason))) => Err(ImportError::Io(reason)),
-            Err(Stop::Broken(broken)) if import.ledger.records_kept > 0 => {
-                import.report(BROKEN, At::Byte(json.position()), &broken.to_string());
-                Ok(())
-            }
-            Err(Stop::Broken(broken)) => Err(broken.into_error(NAME)),
         }
+        if !json.eat(b'[').ok()? {
+            return None;
+        }
+        let mark = Mark::learn(&mut json, false)?;
+        serde_json::to_string(&Context { data, mark }).ok()
+    }
+    fn reader(&self, context: Option<&str>) -> Box<dyn PartReader> {
+        SpanReader::boxed(read, context)
+    }
+    fn unpack(&self, _: &mut Unpacker<'_>) -> Option<Box<dyn PartReader>> {
+        Some(self.reader(None))
     }
 }
 
-enum Stop {
-    Broken(Broken),
-    Import(ImportError),
-}
-
-impl From<Broken> for Stop {
-    fn from(b: Broken) -> Stop {
-        Stop::Broken(b)
-    }
-}
-impl From<ImportError> for Stop {
-    fn from(e: ImportError) -> Stop {
-        Stop::Import(e)
+fn read(context: Option<&str>, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError> {
+    let known = context.and_then(|c| serde_json::from_str(c).ok()).unwrap_or_default();
+    let mut reader = Reader { known, part: *part, ..Reader::default() };
+    let mut json = Json::at(input, part.at);
+    let end = reader.part(&mut json, import);
+    *part = reader.part;
+    match end {
+        Ok(()) => Ok(()),
+        Err(Stop::Import(e)) => Err(e),
+        Err(Stop::Broken(Broken::End)) => {
+            import.report(CUT, At::Byte(json.position()), "");
+            Ok(())
+        }
+        Err(Stop::Broken(Broken::Io(reason))) => Err(ImportError::Io(reason)),
+        // What a later part finds unreadable, its predecessors have gone before.
+        Err(Stop::Broken(broken)) if import.ledger.records_kept > 0 || part.at > 0 => {
+            import.report(BROKEN, At::Byte(json.position()), &broken.to_string());
+            Ok(())
+        }
+        Err(Stop::Broken(broken)) => Err(broken.into_error(NAME)),
     }
 }
 
 #[derive(Default)]
 struct Reader {
+    known: Context,
+    part: Part,
+    /// The part has ended at a boundary.
+    ended: bool,
     key: String,
     raw: Vec<u8>,
     spare: Vec<u8>,
@@ -92,9 +126,25 @@ struct Reader {
 }
 
 impl Reader {
+    fn part(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
+        if !self.part.enter(json, &self.known.mark)? {
+            return Ok(());
+        }
+        if self.part.at > 0 && self.known.data {
+            self.data(json, import)?;
+            if !self.ended {
+                self.rest(json, import)?;
+            }
+        }
+        self.file(json, import)
+    }
+
     fn file(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
-        while let Some(next) = json.peek()? {
+        while !self.ended
+            && let Some(next) = json.peek()?
+        {
             match next {
+                b'{' if !self.known.data && self.part.ends(json, &self.known.mark)? => self.ended = true,
                 b'{' => self.object(json, import)?,
                 // An array of traces, or traces one after the other.
                 b'[' | b',' | b']' => {
@@ -109,26 +159,23 @@ impl Reader {
     /// The file's object with `data`, or one trace.
     fn object(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
         json.eat(b'{')?;
+        self.rest(json, import)
+    }
+
+    /// The members of the object that are still to come.
+    fn rest(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
         let end = self.members(json, import);
         self.finish_trace(import);
         end
     }
 
     fn members(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
-        while json.next_key(&mut self.key)? {
+        while !self.ended && json.next_key(&mut self.key)? {
             match self.key.as_str() {
                 "data" => match json.peek()? {
                     Some(b'[') => {
                         json.eat(b'[')?;
-                        while json.next_item()? {
-                            if json.eat(b'{')? {
-                                let end = self.trace(json, import);
-                                self.finish_trace(import);
-                                end?;
-                            } else {
-                                json.skip()?;
-                            }
-                        }
+                        self.data(json, import)?;
                     }
                     Some(b'{') => {
                         json.eat(b'{')?;
@@ -139,6 +186,24 @@ impl Reader {
                     _ => json.skip()?,
                 },
                 _ => self.member(json, import)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The traces of `data` that are still to come.
+    fn data(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
+        while json.next_item()? {
+            if self.known.data && self.part.ends(json, &self.known.mark)? {
+                self.ended = true;
+                return Ok(());
+            }
+            if json.eat(b'{')? {
+                let end = self.trace(json, import);
+                self.finish_trace(import);
+                end?;
+            } else {
+                json.skip()?;
             }
         }
         Ok(())

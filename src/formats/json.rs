@@ -2,8 +2,7 @@
 //! one record (a span, an event) at a time; serde then reads that record. A record that is not JSON is lost alone.
 
 use super::ImportError;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use std::borrow::Cow;
+pub use super::json_value::{Scalar, Text};
 use std::io::BufRead;
 
 /// Why scanning cannot go on.
@@ -39,6 +38,27 @@ impl std::fmt::Display for Broken {
 
 type Result<T> = std::result::Result<T, Broken>;
 
+/// Why a reader of JSON stops: the text is broken, or the import ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stop {
+    /// The text.
+    Broken(Broken),
+    /// The import.
+    Import(ImportError),
+}
+
+impl From<Broken> for Stop {
+    fn from(b: Broken) -> Stop {
+        Stop::Broken(b)
+    }
+}
+
+impl From<ImportError> for Stop {
+    fn from(e: ImportError) -> Stop {
+        Stop::Import(e)
+    }
+}
+
 /// The scanner.
 pub struct Json<'r> {
     input: &'r mut dyn BufRead,
@@ -46,12 +66,21 @@ pub struct Json<'r> {
     at: usize,
     /// Offset of `buf[0]` in the file.
     base: u64,
+    /// The byte before `buf[0]`; 0 at the start.
+    before: u8,
+    /// Offset of the comma that was consumed last, while nothing but white space followed it.
+    comma: Option<u64>,
 }
 
 impl<'r> Json<'r> {
     /// Scans from the reader's position.
     pub fn new(input: &'r mut dyn BufRead) -> Json<'r> {
-        Json { input, buf: Vec::new(), at: 0, base: 0 }
+        Json::at(input, 0)
+    }
+
+    /// Scans from the reader's position, which is this offset of the file.
+    pub fn at(input: &'r mut dyn BufRead, base: u64) -> Json<'r> {
+        Json { input, buf: Vec::new(), at: 0, base, before: 0, comma: None }
     }
 
     /// Offset of the next byte.
@@ -61,14 +90,50 @@ impl<'r> Json<'r> {
 
     /// Replaces the consumed buffer by the next bytes; `false` at the end of the file.
     fn refill(&mut self) -> Result<bool> {
+        self.before = self.buf.last().copied().unwrap_or(self.before);
         self.base += self.buf.len() as u64;
         self.buf.clear();
         self.at = 0;
+        self.append()
+    }
+
+    fn append(&mut self) -> Result<bool> {
         let bytes = self.input.fill_buf().map_err(|e| Broken::Io(e.to_string()))?;
         self.buf.extend_from_slice(bytes);
         let n = bytes.len();
         self.input.consume(n);
         Ok(n > 0)
+    }
+
+    /// At most `n` bytes from here on, without consuming them; fewer only at the end of the file.
+    pub fn ahead(&mut self, n: usize) -> Result<&[u8]> {
+        while self.buf.len() - self.at < n {
+            if self.at > 0 {
+                self.before = self.buf[self.at - 1];
+                self.base += self.at as u64;
+                self.buf.drain(..self.at);
+                self.at = 0;
+            }
+            if !self.append()? {
+                break;
+            }
+        }
+        Ok(&self.buf[self.at..self.buf.len().min(self.at + n)])
+    }
+
+    /// Passes over this many bytes that [`Json::ahead`] has shown.
+    pub fn pass(&mut self, n: usize) {
+        self.at = (self.at + n).min(self.buf.len());
+    }
+
+    /// The byte before this place; 0 at the start.
+    pub fn previous(&self) -> u8 {
+        if self.at > 0 { self.buf[self.at - 1] } else { self.before }
+    }
+
+    /// Offset of the comma before this place, if only white space lies between.
+    pub fn comma(&self) -> Option<u64> {
+        self.comma
     }
 
     /// The next byte that is not white space; `None` at the end of the file.
@@ -89,7 +154,10 @@ impl<'r> Json<'r> {
     /// Consumes this byte if it is next.
     pub fn eat(&mut self, byte: u8) -> Result<bool> {
         let found = self.peek()? == Some(byte);
-        self.at += usize::from(found);
+        if found {
+            self.comma = (byte == b',').then(|| self.position());
+            self.at += 1;
+        }
         Ok(found)
     }
 
@@ -123,6 +191,7 @@ impl<'r> Json<'r> {
     /// # Errors
     /// [`Broken::End`] when the file ends first.
     pub fn next_item(&mut self) -> Result<bool> {
+        self.comma = None;
         loop {
             match self.peek()? {
                 None => return Err(Broken::End),
@@ -130,7 +199,10 @@ impl<'r> Json<'r> {
                     self.at += 1;
                     return Ok(false);
                 }
-                Some(b',') => self.at += 1,
+                Some(b',') => {
+                    self.comma = Some(self.position());
+                    self.at += 1;
+                }
                 Some(b'}' | b':') => return Err(Broken::Unexpected(self.position(), "a value or `]`")),
                 Some(_) => return Ok(true),
             }
@@ -235,131 +307,6 @@ impl<'r> Json<'r> {
     }
 }
 
-/// A text, borrowed where it has no escapes; numbers and truth values are taken as their text, null as empty.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Text<'a>(pub Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Text<'a>, D::Error> {
-        Ok(match Scalar::deserialize(d)? {
-            Scalar::Text(text) | Scalar::Json(text) => Text(text),
-            Scalar::Int(n) => Text(n.to_string().into()),
-            Scalar::Big(n) => Text(n.to_string().into()),
-            Scalar::Float(n) => Text(n.to_string().into()),
-            Scalar::Bool(b) => Text(b.to_string().into()),
-            Scalar::Null => Text::default(),
-        })
-    }
-}
-
-/// Any JSON value; what is not a scalar is kept as JSON text.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Scalar<'a> {
-    /// null.
-    #[default]
-    Null,
-    /// true, false.
-    Bool(bool),
-    /// An integer.
-    Int(i64),
-    /// An integer beyond `i64`.
-    Big(u64),
-    /// Any other number.
-    Float(f64),
-    /// A text.
-    Text(Cow<'a, str>),
-    /// An array or object as JSON.
-    Json(Cow<'a, str>),
-}
-
-impl Scalar<'_> {
-    /// As an integer: numbers and texts of numbers, rounded; saturating beyond `i64`.
-    pub fn int(&self) -> Option<i64> {
-        match self {
-            Scalar::Int(n) => Some(*n),
-            Scalar::Big(_) => Some(i64::MAX),
-            Scalar::Float(f) if f.is_finite() => Some(f.round() as i64),
-            Scalar::Text(text) => {
-                let text = text.trim();
-                text.parse::<i64>()
-                    .ok()
-                    .or_else(|| text.parse::<u64>().ok().map(|_| i64::MAX))
-                    .or_else(|| text.parse::<f64>().ok().filter(|f| f.is_finite()).map(|f| f.round() as i64))
-            }
-            _ => None,
-        }
-    }
-
-    /// As a number of thousandths, rounded: microseconds as nanoseconds without loss for integers.
-    pub fn thousandths(&self) -> Option<i64> {
-        let scaled = |f: f64| f.is_finite().then(|| (f * 1000.0).round() as i64);
-        match self {
-            Scalar::Int(n) => Some(n.saturating_mul(1000)),
-            Scalar::Big(_) => Some(i64::MAX),
-            Scalar::Float(f) => scaled(*f),
-            Scalar::Text(text) => {
-                let text = text.trim();
-                text.parse::<i64>().ok().map(|n| n.saturating_mul(1000)).or_else(|| text.parse::<f64>().ok().and_then(scaled))
-            }
-            _ => None,
-        }
-    }
-
-    /// As a text, if it is one.
-    pub fn text(&self) -> Option<&str> {
-        if let Scalar::Text(text) = self { Some(text) } else { None }
-    }
-
-    /// true, "true" and 1.
-    pub fn truthy(&self) -> bool {
-        matches!(self, Scalar::Bool(true) | Scalar::Int(1)) || self.text().is_some_and(|t| t.eq_ignore_ascii_case("true"))
-    }
-}
-
-struct ScalarVisitor;
-
-impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar<'de>;
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a JSON value")
-    }
-    fn visit_unit<E>(self) -> std::result::Result<Scalar<'de>, E> {
-        Ok(Scalar::Null)
-    }
-    fn visit_bool<E>(self, b: bool) -> std::result::Result<Scalar<'de>, E> {
-        Ok(Scalar::Bool(b))
-    }
-    fn visit_i64<E>(self, n: i64) -> std::result::Result<Scalar<'de>, E> {
-        Ok(Scalar::Int(n))
-    }
-    fn visit_u64<E>(self, n: u64) -> std::result::Result<Scalar<'de>, E> {
-        Ok(i64::try_from(n).map_or(Scalar::Big(n), Scalar::Int))
-    }
-    fn visit_f64<E>(self, n: f64) -> std::result::Result<Scalar<'de>, E> {
-        Ok(Scalar::Float(n))
-    }
-    fn visit_borrowed_str<E>(self, text: &'de str) -> std::result::Result<Scalar<'de>, E> {
-        Ok(Scalar::Text(Cow::Borrowed(text)))
-    }
-    fn visit_str<E>(self, text: &str) -> std::result::Result<Scalar<'de>, E> {
-        Ok(Scalar::Text(Cow::Owned(text.to_string())))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> std::result::Result<Scalar<'de>, A::Error> {
-        let value = serde_json::Value::deserialize(serde::de::value::SeqAccessDeserializer::new(seq))?;
-        Ok(Scalar::Json(Cow::Owned(value.to_string())))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Scalar<'de>, A::Error> {
-        let value = serde_json::Value::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-        Ok(Scalar::Json(Cow::Owned(value.to_string())))
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Scalar<'a>, D::Error> {
-        d.deserialize_any(ScalarVisitor)
-    }
-}
-
 /// The top-level keys and the keys of the first element, for recognition: nested keys and texts must not mislead.
 #[derive(Debug, Default)]
 pub struct Outline {
@@ -457,15 +404,5 @@ mod tests {
         assert_eq!((o.first, o.nested), (b'[', false));
         assert_eq!(o.keys, ["tags", "ph"]);
         assert!(outline(b"a;b 1").is_none());
-    }
-
-    #[test]
-    fn numbers_keep_their_digits() {
-        let n: Scalar<'_> = serde_json::from_str("1675078742856123").unwrap();
-        assert_eq!(n.thousandths(), Some(1_675_078_742_856_123_000));
-        let n: Scalar<'_> = serde_json::from_str("\"1544712660000000000\"").unwrap();
-        assert_eq!(n.int(), Some(1_544_712_660_000_000_000));
-        let n: Scalar<'_> = serde_json::from_str("0.5").unwrap();
-        assert_eq!(n.thousandths(), Some(500));
     }
 }

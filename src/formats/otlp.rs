@@ -1,7 +1,7 @@
 //! OTLP traces as JSON (opentelemetry-proto, JSON mapping): one request, an array of requests, or JSON lines; Tempo's
 //! `batches` and wrapped forms; camelCase and snake_case keys; hex and base64 ids.
 
-use super::json::{Broken, Json, Scalar, Text, outline};
+use super::json::{Broken, Json, Scalar, Stop, Text, outline};
 use super::json_mend::record;
 use super::span_sink::{BAD_SPAN, BROKEN, CUT, kind};
 use super::{Format, Import, ImportError, Prefix, Sniff};
@@ -80,22 +80,6 @@ impl Format for Otlp {
 
 fn contains(prefix: &Prefix<'_>, text: &str) -> bool {
     prefix.text().contains(text)
-}
-
-enum Stop {
-    Broken(Broken),
-    Import(ImportError),
-}
-
-impl From<Broken> for Stop {
-    fn from(b: Broken) -> Stop {
-        Stop::Broken(b)
-    }
-}
-impl From<ImportError> for Stop {
-    fn from(e: ImportError) -> Stop {
-        Stop::Import(e)
-    }
 }
 
 #[derive(Default)]

@@ -5,6 +5,8 @@
 //! texts by lines both sides see the same boundary. In JSON the part behind has to guess, since it knows nothing of what
 //! stands before it; so the part before says where it really ended, and what began elsewhere is read again from there.
 
+use super::json::{Broken, Json};
+use super::json_cut::Mark;
 use super::{Import, ImportError, Limits, PREFIX_BYTES, Prefix, Progress, Sniff, detect, input};
 use crate::base::ids::SourceId;
 use crate::base::pack::{Packer, Unpacker};
@@ -20,7 +22,7 @@ use std::rc::Rc;
 pub trait InParts: Sync {
     /// What every part must know of the head of the file (columns, form of the document); `None` when this one cannot be cut.
     fn context(&self, head: &[u8]) -> Option<String>;
-    /// A reader that has read nothing. Without context it begins at the start of a file.
+    /// A reader that has read nothing. Without context it reads a whole file.
     fn reader(&self, context: Option<&str>) -> Box<dyn PartReader>;
     /// The reader that [`PartReader::pack`] wrote.
     fn unpack(&self, from: &mut Unpacker<'_>) -> Option<Box<dyn PartReader>>;
@@ -32,7 +34,7 @@ pub trait PartReader: Any + Send {
     ///
     /// # Errors
     /// As [`Format::read`]; what was read stays.
-    fn read(&mut self, part: &mut Part<'_>, import: &mut Import<'_>) -> Result<(), ImportError>;
+    fn read(&mut self, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError>;
     /// Takes over what the reader of the next part gathered. Its texts and stacks have landed in `import.session`.
     fn join(&mut self, next: Box<dyn Any>, landed: &Landed, import: &mut Import<'_>);
     /// Stores the profile, once everything is read.
@@ -41,11 +43,10 @@ pub trait PartReader: Any + Send {
     fn pack(&self, out: &mut Packer);
 }
 
-/// The bytes of a part on their way into a reader.
-pub struct Part<'a> {
-    /// The bytes from `at` on.
-    pub input: &'a mut dyn BufRead,
-    /// Offset of the first byte of `input` in the file.
+/// Where a part lies in its file, and what its reader says of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Offset of the first byte of the input in the file.
     pub at: u64,
     /// The boundary to begin at lies behind this offset; `None` when `at` is the place to begin.
     pub behind: Option<u64>,
@@ -59,14 +60,48 @@ pub struct Part<'a> {
     pub lines: u64,
 }
 
+impl Default for Part {
+    fn default() -> Part {
+        Part::WHOLE
+    }
+}
+
+impl Part {
+    /// A whole file.
+    pub const WHOLE: Part = Part { at: 0, behind: None, cut: u64::MAX, begin: None, end: u64::MAX, lines: 0 };
+
+    /// Goes to the place where a part of a JSON file begins; `false` when there is none.
+    ///
+    /// # Errors
+    /// [`Broken::Io`].
+    pub fn enter(&mut self, json: &mut Json<'_>, mark: &Mark) -> Result<bool, Broken> {
+        self.begin = match self.behind {
+            None => Some(self.at),
+            Some(cut) => mark.find(json, cut, self.cut)?,
+        };
+        Ok(self.begin.is_some())
+    }
+
+    /// Whether the part ends here; then its end is set.
+    ///
+    /// # Errors
+    /// [`Broken::Io`].
+    pub fn ends(&mut self, json: &mut Json<'_>, mark: &Mark) -> Result<bool, Broken> {
+        let ends = json.position() > self.cut && mark.here(json, self.cut)?;
+        if ends {
+            self.end = json.position();
+        }
+        Ok(ends)
+    }
+}
+
 /// Reads a whole file with a part reader: what [`Format::read`] of such a format does.
 ///
 /// # Errors
 /// As [`Format::read`].
 pub fn read_whole(format: &dyn InParts, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
     let mut reader = format.reader(None);
-    let mut part = Part { input, at: 0, behind: None, cut: u64::MAX, begin: None, end: u64::MAX, lines: 0 };
-    let result = reader.read(&mut part, import);
+    let result = reader.read(input, &mut Part::default(), import);
     if result != Err(ImportError::Stopped) {
         reader.finish(import);
     }
@@ -150,7 +185,6 @@ pub fn read_part(
     let format = plan.in_parts().ok_or_else(|| ImportError::Unsupported(format!("{} cannot be read in parts", plan.format)))?;
     let behind = if exact.is_none() && range.0 > 0 { Some(range.0) } else { None };
     let at = exact.unwrap_or(range.0.saturating_sub(if behind.is_some() { LOOK_BACK } else { 0 }));
-    let first = range.0 == 0 && exact.is_none();
     let consumed = Rc::new(Cell::new(0));
     let counted = input::Counting { inner: open(at)?, count: consumed.clone() };
     let mut session = Session::default();
@@ -165,10 +199,10 @@ pub fn read_part(
         timeline: None,
         has_spans: false,
     };
-    let mut reader = format.reader(if first { None } else { Some(&plan.context) });
+    let mut reader = format.reader(Some(&plan.context));
     let mut bytes = BufReader::with_capacity(1 << 18, counted);
-    let mut part = Part { input: &mut bytes, at, behind, cut: range.1, begin: None, end: u64::MAX, lines: 0 };
-    let result = reader.read(&mut part, &mut import);
+    let mut part = Part { at, behind, cut: range.1, ..Part::WHOLE };
+    let result = reader.read(&mut bytes, &mut part, &mut import);
     let (begin, end, lines) = (part.begin, part.end, part.lines);
     let ledger = import.ledger;
     Ok(Partial { range, begin, end, lines, session, ledger, reader, error: result.err().map(|e| e.to_string()) })

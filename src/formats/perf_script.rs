@@ -139,7 +139,7 @@ struct Reader {
 const MAX_CACHE: usize = 1 << 20;
 
 impl PartReader for Reader {
-    fn read(&mut self, part: &mut Part<'_>, import: &mut Import<'_>) -> Result<(), ImportError> {
+    fn read(&mut self, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError> {
         let mut line = Vec::new();
         // Offset of the line to come.
         let mut next = part.at;
@@ -152,7 +152,7 @@ impl PartReader for Reader {
         loop {
             line.clear();
             let at = next;
-            let n = part.input.read_until(b'\n', &mut line)?;
+            let n = input.read_until(b'\n', &mut line)?;
             if n == 0 {
                 break;
             }

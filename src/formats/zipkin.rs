@@ -1,13 +1,17 @@
 //! Zipkin v2 JSON: an array of spans, or an array of such arrays (openzipkin/zipkin-api zipkin2-api.yaml).
 
-use super::json::{Broken, Json, Scalar, Text, outline};
+use super::json::{Broken, Json, Scalar, Stop, Text, outline};
+use super::json_cut::Mark;
 use super::json_mend::record;
+use super::parts::{InParts, Part, PartReader, read_whole};
+use super::span_parts::SpanReader;
 use super::span_sink::{BAD_SPAN, CUT, kind};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::ResourceId;
+use crate::base::pack::Unpacker;
 use crate::model::diagnostics::At;
 use crate::model::trace::{RawSpan, SPAN_ASYNC, SPAN_ERROR, SPAN_NO_DURATION, SPAN_SHARED, SpanKind};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use std::io::BufRead;
 
@@ -39,48 +43,86 @@ impl Format for Zipkin {
         if o.has(&["localEndpoint", "remoteEndpoint", "annotations", "tags", "kind", "timestamp"]) { Sniff::Certain } else { Sniff::Likely }
     }
     fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
-        import.has_spans = true;
-        let mut json = Json::new(input);
-        let mut raw = Vec::new();
-        match read(&mut json, &mut raw, import) {
-            Ok(()) => Ok(()),
-            Err(Ok(Broken::End)) => {
-                import.report(CUT, At::Byte(json.position()), "");
-                Ok(())
-            }
-            Err(Ok(broken)) => Err(broken.into_error(NAME)),
-            Err(Err(e)) => Err(e),
-        }
+        read_whole(self, input, import)
+    }
+    fn in_parts(&self) -> Option<&'static dyn InParts> {
+        Some(&Zipkin)
     }
 }
 
-/// The inner result of an error tells which kind it is: broken text, or a stop of the import.
-fn read(json: &mut Json<'_>, raw: &mut Vec<u8>, import: &mut Import<'_>) -> Result<(), Result<Broken, ImportError>> {
-    let (mut depth, mut spare) = (0, Vec::new());
-    while let Some(next) = json.peek().map_err(Ok)? {
+/// What a part has to know: how many arrays are open around each span, and what spans begin with.
+#[derive(Default, Deserialize, Serialize)]
+struct Context {
+    depth: u32,
+    mark: Mark,
+}
+
+impl InParts for Zipkin {
+    fn context(&self, head: &[u8]) -> Option<String> {
+        let mut bytes = head;
+        let mut json = Json::new(&mut bytes);
+        let mut depth = 0;
+        while json.eat(b'[').ok()? {
+            depth += 1;
+        }
+        let mark = Mark::learn(&mut json, false)?;
+        serde_json::to_string(&Context { depth, mark }).ok()
+    }
+    fn reader(&self, context: Option<&str>) -> Box<dyn PartReader> {
+        SpanReader::boxed(read, context)
+    }
+    fn unpack(&self, _: &mut Unpacker<'_>) -> Option<Box<dyn PartReader>> {
+        Some(self.reader(None))
+    }
+}
+
+fn read(context: Option<&str>, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError> {
+    let known: Context = context.and_then(|c| serde_json::from_str(c).ok()).unwrap_or_default();
+    let mut json = Json::at(input, part.at);
+    match spans(&known, &mut json, part, import) {
+        Ok(()) => Ok(()),
+        Err(Stop::Broken(Broken::End)) => {
+            import.report(CUT, At::Byte(json.position()), "");
+            Ok(())
+        }
+        Err(Stop::Broken(broken)) => Err(broken.into_error(NAME)),
+        Err(Stop::Import(e)) => Err(e),
+    }
+}
+
+fn spans(known: &Context, json: &mut Json<'_>, part: &mut Part, import: &mut Import<'_>) -> Result<(), Stop> {
+    if !part.enter(json, &known.mark)? {
+        return Ok(());
+    }
+    let mut depth = if part.at == 0 { 0 } else { known.depth };
+    let (mut raw, mut spare) = (Vec::new(), Vec::new());
+    while let Some(next) = json.peek()? {
         match next {
             b'[' => depth += 1,
-            b']' => depth -= 1,
+            b']' => depth = depth.saturating_sub(1),
             b',' => {}
             b'{' => {
+                if depth == known.depth && part.ends(json, &known.mark)? {
+                    return Ok(());
+                }
                 let at = json.position();
-                let result = json.raw(raw);
+                let result = json.raw(&mut raw);
                 import.ledger.records_in += 1;
-                result.map_err(Ok)?;
-                match record::<Span<'_>>(raw, &mut spare, at, import) {
+                result?;
+                match record::<Span<'_>>(&raw, &mut spare, at, import) {
                     Ok(span) => push(&span, import),
                     Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
                 }
                 if import.ledger.records_in.is_multiple_of(4096) {
-                    import.tick(import.ledger.records_in).map_err(Err)?;
+                    import.tick(import.ledger.records_in)?;
                 }
                 continue;
             }
-            _ => return Err(Ok(Broken::Unexpected(json.position(), "a span"))),
+            _ => return Err(Broken::Unexpected(json.position(), "a span").into()),
         }
-        json.eat(next).map_err(Ok)?;
+        json.eat(next)?;
     }
-    if depth > 0 { Err(Ok(Broken::End)) } else { Ok(()) }
+    if depth > 0 { Err(Broken::End.into()) } else { Ok(()) }
 }
 
 #[derive(Deserialize)]
