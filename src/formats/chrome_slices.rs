@@ -3,8 +3,10 @@
 use super::Import;
 use super::json::Scalar;
 use crate::base::ids::{StackId, StringId, ThreadId};
+use crate::base::pack::{Packer, Unpacker};
 use crate::model::TimelineCounts;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
+use crate::model::join::Landed;
 use crate::model::profile::{Profile, SliceTable, Thread, ValueKind, ValueType};
 use crate::model::symbols::{FrameKey, FuncKey};
 use std::collections::BTreeMap;
@@ -51,7 +53,7 @@ pub struct Slices {
 struct Track {
     pid: i64,
     tid: i64,
-    name: String,
+    name: Option<String>,
     /// Start, length, name; in file order.
     slices: Vec<(i64, i64, StringId)>,
     marks: Vec<(i64, Mark, StringId)>,
@@ -61,18 +63,21 @@ impl Slices {
     fn number(&mut self, id: &Scalar<'_>) -> Option<i64> {
         match id {
             Scalar::Null => None,
-            Scalar::Text(text) if text.trim().parse::<i64>().is_err() => {
-                let next = -2 - self.texts.len() as i64;
-                Some(*self.texts.entry(text.to_string()).or_insert(next))
-            }
+            Scalar::Text(text) if text.trim().parse::<i64>().is_err() => Some(self.text_number(text)),
             other => other.int(),
         }
     }
 
-    /// The track of a process and thread id; a missing thread id is the process id.
-    pub fn track(&mut self, pid: &Scalar<'_>, tid: &Scalar<'_>, _import: &mut Import<'_>) -> usize {
-        let pid = self.number(pid).unwrap_or(0);
-        let tid = self.number(tid).unwrap_or(pid);
+    fn text_number(&mut self, text: &str) -> i64 {
+        if let Some(known) = self.texts.get(text) {
+            return *known;
+        }
+        let next = -2 - self.texts.len() as i64;
+        self.texts.insert(text.to_string(), next);
+        next
+    }
+
+    fn row(&mut self, pid: i64, tid: i64) -> usize {
         let tracks = &mut self.tracks;
         *self.by_id.entry((pid, tid)).or_insert_with(|| {
             tracks.push(Track { pid, tid, ..Track::default() });
@@ -80,13 +85,20 @@ impl Slices {
         }) as usize
     }
 
+    /// The track of a process and thread id; a missing thread id is the process id.
+    pub fn track(&mut self, pid: &Scalar<'_>, tid: &Scalar<'_>) -> usize {
+        let pid = self.number(pid).unwrap_or(0);
+        let tid = self.number(tid).unwrap_or(pid);
+        self.row(pid, tid)
+    }
+
     /// Names a thread; the last name wins.
     pub fn name_thread(&mut self, track: usize, name: &str) {
-        self.tracks[track].name = name.to_string();
+        self.tracks[track].name = Some(name.to_string());
     }
 
     /// Names a process; the last name wins.
-    pub fn name_process(&mut self, pid: &Scalar<'_>, name: &str, _import: &mut Import<'_>) {
+    pub fn name_process(&mut self, pid: &Scalar<'_>, name: &str) {
         if let Some(pid) = self.number(pid) {
             self.processes.insert(pid, name.to_string());
         }
@@ -105,6 +117,73 @@ impl Slices {
     /// An end event; the name may be `NONE`.
     pub fn end(&mut self, track: usize, name: StringId, time: i64) {
         self.tracks[track].marks.push((time, Mark::End, name));
+    }
+
+    /// Takes over what the next part gathered.
+    pub fn join(&mut self, next: Slices, landed: &Landed) {
+        // Numbers of text ids were given out by each part for itself.
+        let mut texts: Vec<(i64, String)> = next.texts.into_iter().map(|(text, number)| (number, text)).collect();
+        texts.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        let own: BTreeMap<i64, i64> = texts.into_iter().map(|(number, text)| (number, self.text_number(&text))).collect();
+        let number = |n: i64| own.get(&n).copied().unwrap_or(n);
+        for track in next.tracks {
+            let row = self.row(number(track.pid), number(track.tid));
+            let to = &mut self.tracks[row];
+            to.name = track.name.or(to.name.take());
+            to.slices.extend(track.slices.iter().map(|(start, length, name)| (*start, *length, landed.string(*name))));
+            to.marks.extend(track.marks.iter().map(|(time, mark, name)| (*time, *mark, landed.string(*name))));
+        }
+        self.processes.extend(next.processes.into_iter().map(|(pid, name)| (number(pid), name)));
+    }
+
+    /// Writes what [`Slices::unpack`] reads.
+    pub fn pack(&self, out: &mut Packer) {
+        out.number(self.texts.len() as u64);
+        for (text, number) in &self.texts {
+            out.text(text);
+            out.number(*number as u64);
+        }
+        out.number(self.processes.len() as u64);
+        for (pid, name) in &self.processes {
+            out.number(*pid as u64);
+            out.text(name);
+        }
+        out.number(self.tracks.len() as u64);
+        for t in &self.tracks {
+            out.number(t.pid as u64);
+            out.number(t.tid as u64);
+            out.number(u64::from(t.name.is_some()));
+            out.text(t.name.as_deref().unwrap_or(""));
+            out.column(&t.slices.iter().map(|s| s.0).collect::<Vec<i64>>());
+            out.column(&t.slices.iter().map(|s| s.1).collect::<Vec<i64>>());
+            out.column(&t.slices.iter().map(|s| s.2).collect::<Vec<StringId>>());
+            out.column(&t.marks.iter().map(|m| m.0).collect::<Vec<i64>>());
+            out.column(&t.marks.iter().map(|m| u8::from(m.1 == Mark::End)).collect::<Vec<u8>>());
+            out.column(&t.marks.iter().map(|m| m.2).collect::<Vec<StringId>>());
+        }
+    }
+
+    /// Reads what [`Slices::pack`] wrote.
+    pub fn unpack(from: &mut Unpacker<'_>) -> Option<Slices> {
+        let mut out = Slices::default();
+        for _ in 0..from.number()? {
+            out.texts.insert(from.text()?, from.number()? as i64);
+        }
+        for _ in 0..from.number()? {
+            out.processes.insert(from.number()? as i64, from.text()?);
+        }
+        for _ in 0..from.number()? {
+            let (pid, tid) = (from.number()? as i64, from.number()? as i64);
+            let (named, name) = (from.number()? == 1, from.text()?);
+            let mut t = Track { pid, tid, name: named.then_some(name), ..Track::default() };
+            let (starts, lengths, names) = (from.column::<i64>()?, from.column::<i64>()?, from.column::<StringId>()?);
+            t.slices = starts.into_iter().zip(lengths).zip(names).map(|((s, l), n)| (s, l, n)).collect();
+            let (times, ends, names) = (from.column::<i64>()?, from.column::<u8>()?, from.column::<StringId>()?);
+            let mark = |end| if end == 1 { Mark::End } else { Mark::Begin };
+            t.marks = times.into_iter().zip(ends).zip(names).map(|((t, end), n)| (t, mark(end), n)).collect();
+            out.tracks.push(t);
+        }
+        Some(out)
     }
 
     /// Matches, nests, and stores the profile. Returns the counts with slices, processes and threads filled in.
@@ -130,7 +209,7 @@ impl Slices {
             counts.slices += track.slices.len() as u64;
             let thread = ThreadId::from_index(profile.threads.len());
             profile.threads.push(Thread {
-                name: track.name.clone(),
+                name: track.name.clone().unwrap_or_default(),
                 pid: track.pid,
                 tid: track.tid,
                 process: self.processes.get(&track.pid).cloned().unwrap_or_default(),

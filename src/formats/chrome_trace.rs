@@ -2,14 +2,19 @@
 //! object form, array form, and arrays that were never closed.
 
 use super::chrome_slices::Slices;
-use super::json::{Broken, Json, Scalar, Text, outline};
+use super::json::{Broken, Json, Scalar, Stop, Text, outline};
+use super::json_cut::Mark;
 use super::json_mend::record;
+use super::parts::{InParts, Part, PartReader, read_whole};
 use super::span_sink::CUT;
 use super::{Format, Import, ImportError, Prefix, Sniff};
+use crate::base::pack::{Packer, Unpacker};
 use crate::model::TimelineCounts;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
-use serde::Deserialize;
+use crate::model::join::Landed;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use std::any::Any;
 use std::io::BufRead;
 
 const NAME: &str = "Chrome Trace Event JSON";
@@ -62,33 +67,57 @@ impl Format for ChromeTrace {
         }
     }
     fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
-        let mut json = Json::new(input);
-        let mut reader = Reader::default();
-        let end = reader.file(&mut json, import);
-        // What was read before a break is shown all the same.
-        let stopped = matches!(end, Err(Err(_)));
-        if !stopped {
-            import.timeline = Some(reader.slices.finish(reader.counts, import));
-        }
-        match end {
-            Ok(()) => Ok(()),
-            Err(Err(e)) => Err(e),
-            Err(Ok(Broken::End)) if reader.in_array => {
-                import.report(UNCLOSED, At::Byte(json.position()), "");
-                Ok(())
+        read_whole(self, input, import)
+    }
+    fn in_parts(&self) -> Option<&'static dyn InParts> {
+        Some(&ChromeTrace)
+    }
+}
+
+/// What a part has to know: whether the array of events stands in an object, and what events begin with.
+#[derive(Default, Deserialize, Serialize)]
+struct Context {
+    object: bool,
+    mark: Mark,
+}
+
+impl InParts for ChromeTrace {
+    fn context(&self, head: &[u8]) -> Option<String> {
+        let mut bytes = head;
+        let mut json = Json::new(&mut bytes);
+        let object = json.eat(b'{').ok()?;
+        if object {
+            let mut key = String::new();
+            while json.next_key(&mut key).ok()? && key != "traceEvents" {
+                json.skip().ok()?;
             }
-            Err(Ok(Broken::Io(reason))) => Err(ImportError::Io(reason)),
-            Err(Ok(broken)) if import.ledger.records_in > 0 => {
-                import.report(CUT, At::Byte(json.position()), &broken.to_string());
-                Ok(())
-            }
-            Err(Ok(broken)) => Err(broken.into_error(NAME)),
         }
+        if !json.eat(b'[').ok()? {
+            return None;
+        }
+        let mark = Mark::learn(&mut json, false)?;
+        serde_json::to_string(&Context { object, mark }).ok()
+    }
+    fn reader(&self, context: Option<&str>) -> Box<dyn PartReader> {
+        let known = context.and_then(|c| serde_json::from_str(c).ok()).unwrap_or_default();
+        Box::new(Reader { known, ..Reader::default() })
+    }
+    fn unpack(&self, from: &mut Unpacker<'_>) -> Option<Box<dyn PartReader>> {
+        let counts = TimelineCounts {
+            instants: from.number()?,
+            counters: from.number()?,
+            flows: from.number()?,
+            asyncs: from.number()?,
+            ..TimelineCounts::default()
+        };
+        Some(Box::new(Reader { counts, slices: Slices::unpack(from)?, ..Reader::default() }))
     }
 }
 
 #[derive(Default)]
 struct Reader {
+    known: Context,
+    part: Part,
     key: String,
     raw: Vec<u8>,
     spare: Vec<u8>,
@@ -96,37 +125,98 @@ struct Reader {
     slices: Slices,
     /// The file may end here without being damaged.
     in_array: bool,
+    /// The part has ended at a boundary.
+    ended: bool,
 }
 
-type Ended = Result<(), Result<Broken, ImportError>>;
+impl PartReader for Reader {
+    fn read(&mut self, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError> {
+        let mut json = Json::at(input, part.at);
+        self.part = *part;
+        let end = self.part(&mut json, import);
+        *part = self.part;
+        match end {
+            Ok(()) => Ok(()),
+            Err(Stop::Import(e)) => Err(e),
+            Err(Stop::Broken(Broken::End)) if self.in_array => {
+                import.report(UNCLOSED, At::Byte(json.position()), "");
+                Ok(())
+            }
+            Err(Stop::Broken(Broken::Io(reason))) => Err(ImportError::Io(reason)),
+            // What a later part finds unreadable, its predecessors have gone before.
+            Err(Stop::Broken(broken)) if import.ledger.records_in > 0 || part.between() => {
+                import.report(CUT, At::Byte(json.position()), &broken.to_string());
+                Ok(())
+            }
+            Err(Stop::Broken(broken)) => Err(broken.into_error(NAME)),
+        }
+    }
+
+    fn join(&mut self, next: Box<dyn Any>, landed: &Landed, _: &mut Import<'_>) {
+        let Ok(next) = next.downcast::<Reader>() else { return };
+        self.counts.instants += next.counts.instants;
+        self.counts.counters += next.counts.counters;
+        self.counts.flows += next.counts.flows;
+        self.counts.asyncs += next.counts.asyncs;
+        self.slices.join(next.slices, landed);
+    }
+
+    fn finish(&mut self, import: &mut Import<'_>) {
+        // What was read before a break is shown all the same.
+        import.timeline = Some(self.slices.finish(self.counts, import));
+    }
+
+    fn pack(&self, out: &mut Packer) {
+        out.number(self.counts.instants);
+        out.number(self.counts.counters);
+        out.number(self.counts.flows);
+        out.number(self.counts.asyncs);
+        self.slices.pack(out);
+    }
+}
 
 impl Reader {
-    fn file(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Ended {
-        if json.eat(b'[').map_err(Ok)? {
+    fn part(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
+        if !self.part.enter(json, &self.known.mark)? {
+            return Ok(());
+        }
+        if self.part.between() {
+            self.events(json, import)?;
+            return if self.known.object { self.members(json, import) } else { Ok(()) };
+        }
+        if json.eat(b'[')? {
             return self.events(json, import);
         }
-        if !json.eat(b'{').map_err(Ok)? {
-            return Err(Ok(Broken::Unexpected(json.position(), "an object or array")));
+        if !json.eat(b'{')? {
+            return Err(Broken::Unexpected(json.position(), "an object or array").into());
         }
-        while json.next_key(&mut self.key).map_err(Ok)? {
-            if self.key == "traceEvents" && json.eat(b'[').map_err(Ok)? {
+        self.members(json, import)
+    }
+
+    fn members(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
+        while !self.ended && json.next_key(&mut self.key)? {
+            if self.key == "traceEvents" && json.eat(b'[')? {
                 self.events(json, import)?;
             } else {
-                json.skip().map_err(Ok)?;
+                json.skip()?;
             }
         }
         Ok(())
     }
 
-    fn events(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Ended {
+    fn events(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
         loop {
             self.in_array = true;
-            if !json.next_item().map_err(Ok)? {
+            if !json.next_item()? {
                 self.in_array = false;
                 return Ok(());
             }
+            if self.part.ends(json, &self.known.mark)? {
+                self.ended = true;
+                return Ok(());
+            }
             let at = json.position();
-            let object = json.peek().map_err(Ok)? == Some(b'{');
+            let object = json.peek()? == Some(b'{');
             self.in_array = false;
             let result = json.raw(&mut self.raw);
             import.ledger.records_in += 1;
@@ -134,7 +224,7 @@ impl Reader {
                 import.report(CUT, At::Byte(at), &String::from_utf8_lossy(&self.raw));
                 self.in_array = true;
             }
-            result.map_err(Ok)?;
+            result?;
             if !object {
                 import.report(BAD_EVENT, At::Byte(at), "not an object");
                 continue;
@@ -146,7 +236,7 @@ impl Reader {
             }
             (self.raw, self.spare) = (raw, spare);
             if import.ledger.records_in.is_multiple_of(8192) {
-                import.tick(import.ledger.records_in).map_err(Err)?;
+                import.tick(import.ledger.records_in)?;
             }
         }
     }
@@ -159,10 +249,10 @@ impl Reader {
             let given = e.args.as_ref().and_then(|a| a.name.as_deref());
             match (name, given) {
                 ("thread_name", Some(given)) => {
-                    let track = self.slices.track(&e.pid, &e.tid, import);
+                    let track = self.slices.track(&e.pid, &e.tid);
                     self.slices.name_thread(track, given);
                 }
-                ("process_name", Some(given)) => self.slices.name_process(&e.pid, given, import),
+                ("process_name", Some(given)) => self.slices.name_process(&e.pid, given),
                 _ => {}
             }
             return;
@@ -186,15 +276,15 @@ impl Reader {
                 if duration.is_none_or(|d| d < 0) {
                     import.report(NO_DURATION, At::Byte(at), label);
                 }
-                let track = self.slices.track(&e.pid, &e.tid, import);
+                let track = self.slices.track(&e.pid, &e.tid);
                 self.slices.complete(track, name_id, ts, duration.unwrap_or(0).max(0));
             }
             "B" => {
-                let track = self.slices.track(&e.pid, &e.tid, import);
+                let track = self.slices.track(&e.pid, &e.tid);
                 self.slices.begin(track, name_id, ts);
             }
             "E" => {
-                let track = self.slices.track(&e.pid, &e.tid, import);
+                let track = self.slices.track(&e.pid, &e.tid);
                 let name = if name.is_empty() { crate::base::ids::StringId::NONE } else { name_id };
                 self.slices.end(track, name, ts);
             }

@@ -1,12 +1,16 @@
 //! Folded stacks: one line per stack, frames from root to leaf joined by `;`, a space, a weight (Brendan Gregg's
 //! stackcollapse scripts and everything that followed them). A second number makes it the output of `difffolded`.
 
+use super::parts::{InParts, Part, PartReader, read_whole};
 use super::perf_script::trim;
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::StackId;
+use crate::base::pack::{Packer, Unpacker};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
+use crate::model::join::Landed;
 use crate::model::profile::{Profile, ValueKind, ValueType};
 use crate::model::symbols::{FRAME_INLINED, FUNC_KERNEL, FrameKey, FuncKey};
+use std::any::Any;
 use std::io::BufRead;
 
 const BAD_LINE: DiagnosticCode =
@@ -17,6 +21,8 @@ const BAD_TEXT: DiagnosticCode =
 const MAX_DIGITS: u32 = 9;
 /// How many lines decide whether there is a second column.
 const LOOK_AHEAD: usize = 200;
+/// Or how many bytes of them: stacks may be thousands of frames deep.
+const LOOK_AHEAD_BYTES: usize = 400_000;
 
 /// The format.
 pub struct Folded;
@@ -67,47 +73,66 @@ impl Format for Folded {
     }
 
     fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
-        let mut reader = Reader::default();
-        let mut line = Vec::new();
-        let mut number = 0_u64;
-        let mut waiting: Vec<(u64, String)> = Vec::new();
-        let mut decided = None;
-        loop {
-            line.clear();
-            let n = input.read_until(b'\n', &mut line)?;
-            let ended = n == 0;
-            if !ended {
-                number += 1;
-                let bytes = trim(&line);
-                if bytes.is_empty() || bytes[0] == b'#' {
-                    continue;
-                }
-                let text = String::from_utf8_lossy(bytes);
-                if matches!(text, std::borrow::Cow::Owned(_)) {
-                    import.report(BAD_TEXT, At::Line(number), &text);
-                }
-                if let Some(columns) = decided {
-                    reader.line(number, &text, columns, import);
-                } else {
-                    waiting.push((number, text.into_owned()));
-                }
+        read_whole(self, input, import)
+    }
+
+    fn in_parts(&self) -> Option<&'static dyn InParts> {
+        Some(&Folded)
+    }
+}
+
+impl InParts for Folded {
+    fn context(&self, head: &[u8]) -> Option<String> {
+        let mut waiting = Waiting::default();
+        // The last line of the head may be cut.
+        let lines = head.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n"));
+        for (number, line) in lines.enumerate() {
+            if let Some(text) = content(line) {
+                waiting.push(number as u64, &text);
             }
-            if decided.is_none() && (ended || waiting.len() >= LOOK_AHEAD) {
-                let columns = columns(&waiting);
-                decided = Some(columns);
-                for (number, text) in waiting.drain(..) {
-                    reader.line(number, &text, columns, import);
-                }
-            }
-            if ended {
-                break;
-            }
-            if number.is_multiple_of(16_384) {
-                import.tick(reader.stacks.len() as u64)?;
+            if waiting.enough() {
+                return Some(waiting.columns().to_string());
             }
         }
-        reader.finish(decided.unwrap_or(1), import);
-        Ok(())
+        None
+    }
+    fn reader(&self, context: Option<&str>) -> Box<dyn PartReader> {
+        Box::new(Reader { columns: context.and_then(|c| c.parse().ok()), ..Reader::default() })
+    }
+    fn unpack(&self, from: &mut Unpacker<'_>) -> Option<Box<dyn PartReader>> {
+        let columns = Some(from.number()? as usize);
+        let stacks = from.column()?;
+        let mut values = [Vec::new(), Vec::new()];
+        for column in &mut values {
+            *column = from.column::<i64>()?.into_iter().zip(from.column::<u32>()?).collect();
+        }
+        Some(Box::new(Reader { columns, stacks, values, ..Reader::default() }))
+    }
+}
+
+/// The text of a line that is neither empty nor a comment.
+fn content(line: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
+    let bytes = trim(line);
+    (!bytes.is_empty() && bytes[0] != b'#').then(|| String::from_utf8_lossy(bytes))
+}
+
+/// The first lines, until they are enough to tell how many columns there are.
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<(u64, String)>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, number: u64, text: &str) {
+        self.bytes += text.len();
+        self.lines.push((number, text.to_string()));
+    }
+    fn enough(&self) -> bool {
+        self.lines.len() >= LOOK_AHEAD || self.bytes >= LOOK_AHEAD_BYTES
+    }
+    fn columns(&self) -> usize {
+        columns(&self.lines)
     }
 }
 
@@ -142,12 +167,98 @@ fn decimal(text: &str) -> Option<(i64, u32)> {
 
 #[derive(Default)]
 struct Reader {
+    number: u64,
+    waiting: Waiting,
+    /// Columns of numbers; `None` until that is known.
+    columns: Option<usize>,
     stacks: Vec<StackId>,
     /// Per column: value and its digits behind the point.
     values: [Vec<(i64, u32)>; 2],
 }
 
+impl PartReader for Reader {
+    fn read(&mut self, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError> {
+        let mut line = Vec::new();
+        let mut next = part.at;
+        if part.behind.is_none() {
+            part.begin = Some(part.at);
+        }
+        loop {
+            line.clear();
+            let at = next;
+            let n = input.read_until(b'\n', &mut line)?;
+            if n == 0 {
+                break;
+            }
+            next += n as u64;
+            // Every start of a line behind the cut is a boundary.
+            if at > part.cut {
+                part.end = at;
+                break;
+            }
+            if part.begin.is_none() {
+                if part.behind.is_some_and(|cut| at <= cut) {
+                    continue;
+                }
+                part.begin = Some(at);
+            }
+            self.number += 1;
+            let Some(text) = content(&line) else { continue };
+            if matches!(text, std::borrow::Cow::Owned(_)) {
+                import.report(BAD_TEXT, At::Line(self.number), &text);
+            }
+            match self.columns {
+                Some(columns) => self.line(self.number, &text, columns, import),
+                None => self.waiting.push(self.number, &text),
+            }
+            if self.columns.is_none() && self.waiting.enough() {
+                self.decide(import);
+            }
+            if self.number.is_multiple_of(16_384) {
+                import.tick(self.stacks.len() as u64)?;
+            }
+        }
+        self.decide(import);
+        part.lines = self.number;
+        Ok(())
+    }
+
+    fn join(&mut self, next: Box<dyn Any>, landed: &Landed, _: &mut Import<'_>) {
+        let Ok(next) = next.downcast::<Reader>() else { return };
+        self.columns = next.columns;
+        self.stacks.extend(next.stacks.iter().map(|s| landed.stack(*s)));
+        for (own, next) in self.values.iter_mut().zip(&next.values) {
+            own.extend_from_slice(next);
+        }
+    }
+
+    fn finish(&mut self, import: &mut Import<'_>) {
+        std::mem::take(self).store(import);
+    }
+
+    fn pack(&self, out: &mut Packer) {
+        out.number(self.columns.unwrap_or(1) as u64);
+        out.column(&self.stacks);
+        for column in &self.values {
+            let (values, digits): (Vec<i64>, Vec<u32>) = column.iter().copied().unzip();
+            out.column(&values);
+            out.column(&digits);
+        }
+    }
+}
+
 impl Reader {
+    /// Settles the number of columns and reads the lines that waited for it.
+    fn decide(&mut self, import: &mut Import<'_>) {
+        if self.columns.is_none() {
+            let columns = self.waiting.columns();
+            self.columns = Some(columns);
+            for (number, text) in std::mem::take(&mut self.waiting).lines {
+                self.line(number, &text, columns, import);
+            }
+        }
+    }
+
     fn line(&mut self, number: u64, text: &str, columns: usize, import: &mut Import<'_>) {
         import.ledger.records_in += 1;
         let parsed = split(text).and_then(|(stack, last)| {
@@ -178,7 +289,8 @@ impl Reader {
         }
     }
 
-    fn finish(self, columns: usize, import: &mut Import<'_>) {
+    fn store(self, import: &mut Import<'_>) {
+        let columns = self.columns.unwrap_or(1);
         let digits = self.values.iter().flatten().map(|(_, digits)| *digits).max().unwrap_or(0);
         let unit = if digits == 0 { "count".to_string() } else { format!("1e-{digits} samples") };
         let value = |name: &str| ValueType { name: name.to_string(), unit: unit.clone(), kind: ValueKind::Samples };

@@ -102,7 +102,7 @@ fn read(context: Option<&str>, input: &mut dyn BufRead, part: &mut Part, import:
         }
         Err(Stop::Broken(Broken::Io(reason))) => Err(ImportError::Io(reason)),
         // What a later part finds unreadable, its predecessors have gone before.
-        Err(Stop::Broken(broken)) if import.ledger.records_kept > 0 || part.at > 0 => {
+        Err(Stop::Broken(broken)) if import.ledger.records_kept > 0 || part.between() => {
             import.report(BROKEN, At::Byte(json.position()), &broken.to_string());
             Ok(())
         }
@@ -130,7 +130,7 @@ impl Reader {
         if !self.part.enter(json, &self.known.mark)? {
             return Ok(());
         }
-        if self.part.at > 0 && self.known.data {
+        if self.part.between() && self.known.data {
             self.data(json, import)?;
             if !self.ended {
                 self.rest(json, import)?;

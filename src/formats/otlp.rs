@@ -2,13 +2,17 @@
 //! `batches` and wrapped forms; camelCase and snake_case keys; hex and base64 ids.
 
 use super::json::{Broken, Json, Scalar, Stop, Text, outline};
+use super::json_cut::Mark;
 use super::json_mend::record;
+use super::parts::{InParts, Part, PartReader, read_whole};
+use super::span_parts::SpanReader;
 use super::span_sink::{BAD_SPAN, BROKEN, CUT, kind};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::{ResourceId, ServiceId, StringId};
+use crate::base::pack::Unpacker;
 use crate::model::diagnostics::At;
 use crate::model::trace::{RawSpan, SPAN_ASYNC, SPAN_ERROR, SPAN_REMOTE_PARENT, SPAN_UNFINISHED, SpanKind};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::io::BufRead;
 
 const NAME: &str = "OTLP JSON";
@@ -42,40 +46,101 @@ impl Format for Otlp {
         }
     }
     fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
-        import.has_spans = true;
-        let mut reader = Reader::default();
-        let mut json = Json::new(input);
-        loop {
-            match json.peek() {
-                Ok(None) => return Ok(()),
-                Ok(Some(b'[' | b',' | b']')) => {
-                    // An array of requests, or requests joined by commas.
-                    json.eat(b'[').and_then(|_| json.eat(b',')).and_then(|_| json.eat(b']')).map_err(|e| e.into_error(NAME))?;
-                    continue;
+        read_whole(self, input, import)
+    }
+    fn in_parts(&self) -> Option<&'static dyn InParts> {
+        Some(&Otlp)
+    }
+}
+
+/// What a part has to know: how many objects are open around `resourceSpans` (0: parts are lines), and what records begin with.
+#[derive(Default, Deserialize, Serialize)]
+struct Context {
+    open: u32,
+    mark: Mark,
+}
+
+impl InParts for Otlp {
+    fn context(&self, head: &[u8]) -> Option<String> {
+        let by_lines = head.windows(2).any(|w| w == b"\n{");
+        let mut bytes = head;
+        let mut json = Json::new(&mut bytes);
+        let mut open = 0;
+        if !by_lines {
+            json.eat(b'[').ok()?;
+            let mut key = String::new();
+            loop {
+                if json.eat(b'{').ok()? {
+                    open += 1;
                 }
-                Ok(Some(_)) => {}
-                Err(e) => return Err(e.into_error(NAME)),
-            }
-            let begin = json.position();
-            match reader.request(&mut json, import) {
-                Ok(()) => {}
-                Err(Stop::Import(e)) => return Err(e),
-                Err(Stop::Broken(Broken::End)) => {
-                    import.report(CUT, At::Byte(json.position()), "");
-                    return Ok(());
+                if !json.next_key(&mut key).ok()? {
+                    return None;
                 }
-                Err(Stop::Broken(Broken::Io(reason))) => return Err(ImportError::Io(reason)),
-                Err(Stop::Broken(broken)) => {
-                    import.report(BROKEN, At::Byte(json.position()), &broken.to_string());
-                    // A line that lacks its closing brackets breaks at the first character of the next one.
-                    let next_is_whole = json.position() > begin && json.peek().is_ok_and(|b| b == Some(b'{'));
-                    if !next_is_whole && !json.next_line().map_err(|e| e.into_error(NAME))? {
-                        return Ok(());
-                    }
+                if ROOT_KEYS.contains(&key.as_str()) && json.eat(b'[').ok()? {
+                    break;
+                }
+                if !matches!(key.as_str(), "trace" | "result") {
+                    json.skip().ok()?;
                 }
             }
         }
+        let mark = Mark::learn(&mut json, by_lines)?;
+        serde_json::to_string(&Context { open, mark }).ok()
     }
+    fn reader(&self, context: Option<&str>) -> Box<dyn PartReader> {
+        SpanReader::boxed(read, context)
+    }
+    fn unpack(&self, _: &mut Unpacker<'_>) -> Option<Box<dyn PartReader>> {
+        Some(self.reader(None))
+    }
+}
+
+fn read(context: Option<&str>, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError> {
+    let known: Context = context.and_then(|c| serde_json::from_str(c).ok()).unwrap_or_default();
+    let mut json = Json::at(input, part.at);
+    if !part.enter(&mut json, &known.mark).map_err(|e| e.into_error(NAME))? {
+        return Ok(());
+    }
+    // A part that begins inside a request takes it up there.
+    let mut inside = part.between() && !known.mark.lines;
+    let mut reader = Reader { known, part: *part, ..Reader::default() };
+    let end = loop {
+        if reader.ended {
+            break Ok(());
+        }
+        match json.peek() {
+            Ok(None) => break Ok(()),
+            Ok(Some(b'[' | b',' | b']')) if !inside => {
+                // An array of requests, or requests joined by commas.
+                json.eat(b'[').and_then(|_| json.eat(b',')).and_then(|_| json.eat(b']')).map_err(|e| e.into_error(NAME))?;
+                continue;
+            }
+            Ok(Some(_)) => {}
+            Err(e) => break Err(e.into_error(NAME)),
+        }
+        let begin = json.position();
+        let step = if inside { reader.inside(&mut json, import) } else { reader.request(&mut json, import) };
+        inside = false;
+        match step {
+            Ok(()) => {}
+            Err(Stop::Import(e)) => break Err(e),
+            Err(Stop::Broken(Broken::End)) => {
+                import.report(CUT, At::Byte(json.position()), "");
+                break Ok(());
+            }
+            Err(Stop::Broken(Broken::Io(reason))) => break Err(ImportError::Io(reason)),
+            Err(Stop::Broken(broken)) => {
+                import.report(BROKEN, At::Byte(json.position()), &broken.to_string());
+                // A line that lacks its closing brackets breaks at the first character of the next one.
+                let next_is_whole = json.position() > begin && json.peek().is_ok_and(|b| b == Some(b'{'));
+                if !next_is_whole && !json.next_line().map_err(|e| e.into_error(NAME))? {
+                    break Ok(());
+                }
+            }
+        }
+    };
+    *part = reader.part;
+    end
 }
 
 fn contains(prefix: &Prefix<'_>, text: &str) -> bool {
@@ -84,6 +149,10 @@ fn contains(prefix: &Prefix<'_>, text: &str) -> bool {
 
 #[derive(Default)]
 struct Reader {
+    known: Context,
+    part: Part,
+    /// The part has ended at a boundary.
+    ended: bool,
     key: String,
     raw: Vec<u8>,
     spare: Vec<u8>,
@@ -92,23 +161,45 @@ struct Reader {
 impl Reader {
     /// One request. Wrapping objects (`trace`, `result`, `data`) are entered, other keys passed over.
     fn request(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
-        let mut open = 0;
+        if self.known.mark.lines && self.part.ends(json, &self.known.mark)? {
+            self.ended = true;
+            return Ok(());
+        }
         if !json.eat(b'{')? {
             return Err(Broken::Unexpected(json.position(), "an object").into());
         }
-        open += 1;
-        while open > 0 {
+        self.members(1, json, import)
+    }
+
+    /// The rest of a request that was entered between two items of its `resourceSpans`.
+    fn inside(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
+        let open = self.known.open;
+        self.items(open, json, import)?;
+        self.members(open, json, import)
+    }
+
+    fn members(&mut self, mut open: u32, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
+        while open > 0 && !self.ended {
             if !json.next_key(&mut self.key)? {
                 open -= 1;
             } else if ROOT_KEYS.contains(&self.key.as_str()) && json.eat(b'[')? {
-                while json.next_item()? {
-                    self.resource_spans(json, import)?;
-                }
+                self.items(open, json, import)?;
             } else if matches!(self.key.as_str(), "trace" | "result") && json.eat(b'{')? {
                 open += 1;
             } else {
                 json.skip()?;
             }
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, open: u32, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
+        while json.next_item()? {
+            if !self.known.mark.lines && open == self.known.open && self.part.ends(json, &self.known.mark)? {
+                self.ended = true;
+                return Ok(());
+            }
+            self.resource_spans(json, import)?;
         }
         Ok(())
     }

@@ -82,6 +82,11 @@ impl Part {
         Ok(self.begin.is_some())
     }
 
+    /// Whether it was entered behind the start of the file, between two records.
+    pub fn between(&self) -> bool {
+        self.begin != Some(0)
+    }
+
     /// Whether the part ends here; then its end is set.
     ///
     /// # Errors
@@ -286,8 +291,7 @@ impl Joiner {
 
     /// Stores the profiles and completes the file's row.
     pub fn finish(mut self, session: &mut Session) {
-        let (timeline, has_spans) =
-            with_import(session, self.source, &self.file, &mut self.ledger, |import| self.reader.finish(import));
+        let (timeline, has_spans) = with_import(session, self.source, &self.file, &mut self.ledger, |import| self.reader.finish(import));
         let source = &mut session.sources[self.source.index()];
         source.ledger = self.ledger;
         source.timeline = timeline;

@@ -289,8 +289,7 @@ impl Reader {
         self.close(import);
         let event = self.found.event(found.event);
         let thread = self.found.thread(found.comm, found.pid, found.tid);
-        self.open =
-            Some(Open { event, thread, time_ns: found.time_ns, period: found.period, closed: false, line: self.number });
+        self.open = Some(Open { event, thread, time_ns: found.time_ns, period: found.period, closed: false, line: self.number });
         if let Some(single) = frame(found.rest).filter(|f| f.dso.is_some()) {
             let line = found.rest.to_string();
             self.push_frame(&line, single, import);

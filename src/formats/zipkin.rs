@@ -11,8 +11,8 @@ use crate::base::ids::ResourceId;
 use crate::base::pack::Unpacker;
 use crate::model::diagnostics::At;
 use crate::model::trace::{RawSpan, SPAN_ASYNC, SPAN_ERROR, SPAN_NO_DURATION, SPAN_SHARED, SpanKind};
-use serde::{Deserialize, Serialize};
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use std::io::BufRead;
 
 const NAME: &str = "Zipkin v2 JSON";
@@ -94,7 +94,7 @@ fn spans(known: &Context, json: &mut Json<'_>, part: &mut Part, import: &mut Imp
     if !part.enter(json, &known.mark)? {
         return Ok(());
     }
-    let mut depth = if part.at == 0 { 0 } else { known.depth };
+    let mut depth = if !part.between() { 0 } else { known.depth };
     let (mut raw, mut spare) = (Vec::new(), Vec::new());
     while let Some(next) = json.peek()? {
         match next {

@@ -13,7 +13,8 @@ fn everything(session: &Session) -> String {
     let mut out = Packer::default();
     parcel::pack(session, &mut out);
     let hash = hotspan::base::hash::hash_bytes(&out.into_bytes());
-    format!("{hash:x}\n{:#?}\n{:#?}", session.profiles, session.sources)
+    let (text, ends) = session.strings.raw();
+    format!("{:#?}\n{:#?}\n{text}\n{ends:?}\n{hash:x}", session.profiles, session.sources)
 }
 
 fn in_one_piece(bytes: &[u8]) -> Session {
@@ -61,6 +62,7 @@ fn compare(path: &Path, bytes: &[u8], table: &mut Vec<(String, usize, usize)>) {
         if parts != whole {
             let (a, b): (Vec<&str>, Vec<&str>) = (whole.lines().collect(), parts.lines().collect());
             let at = a.iter().zip(&b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
+
             let near = |l: &[&str]| l[at.saturating_sub(3)..(at + 4).min(l.len())].join("\n");
             panic!("{} in parts of {part_bytes} bytes differs at line {at}:\n{}\n-- in parts --\n{}", path.display(), near(&a), near(&b));
         }
