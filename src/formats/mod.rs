@@ -11,6 +11,7 @@ pub mod json_mend;
 pub mod json_value;
 pub mod names;
 pub mod otlp;
+pub mod otlp_span;
 pub mod parts;
 pub mod perf_events;
 pub mod perf_lines;

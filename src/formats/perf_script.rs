@@ -86,7 +86,7 @@ impl InParts for PerfScript {
     fn context(&self, head: &[u8]) -> Option<String> {
         // The oldest headers have no time stamp and are no safe places to cut.
         let text = Prefix { bytes: head, complete: false }.text();
-        text.lines().any(|line| is_boundary(line)).then(String::new)
+        text.lines().any(is_boundary).then(String::new)
     }
     fn reader(&self, _: Option<&str>) -> Box<dyn PartReader> {
         Box::new(Reader::default())
