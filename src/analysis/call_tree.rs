@@ -1,9 +1,8 @@
 //! The call tree: stacks merged by function name, in preorder, with self and total weight.
 
 use super::weights::{Selection, Weights, weights};
-use crate::base::hash::hash_u64;
 use crate::base::ids::{FuncId, StackId};
-use crate::base::intern::RowIndex;
+use crate::base::intern::PairIndex;
 use crate::model::Session;
 
 /// No parent.
@@ -94,24 +93,18 @@ pub fn from_weights(session: &Session, weights: &Weights, order: Order) -> CallT
     let mut func: Vec<FuncId> = Vec::new();
     let mut own: Vec<i64> = Vec::new();
     let mut size: Vec<i64> = Vec::new();
-    let mut index = RowIndex::default();
+    let mut index = PairIndex::default();
     let mut node_of = vec![NO_NODE; symbols.stacks.len()];
     for row in (0..symbols.stacks.len()).filter(|row| weights.used[*row]) {
         let above = symbols.stacks.prefix[row].get().map_or(NO_NODE, |p| node_of[p.index()]);
         let f = symbols.funcs.canonical[symbols.frames.func[symbols.stacks.frame[row].index()].index()];
-        let hash = hash_u64(u64::from(above), u64::from(f.0));
-        let node = match index.find(hash, |n| parent[n as usize] == above && func[n as usize] == f) {
-            Some(node) => node,
-            None => {
-                let node = parent.len() as u32;
-                parent.push(above);
-                func.push(f);
-                own.push(0);
-                size.push(0);
-                index.insert(hash, node, |n| hash_u64(u64::from(parent[n as usize]), u64::from(func[n as usize].0)));
-                node
-            }
-        };
+        let (node, new) = index.get_or_insert(above, f.0, parent.len() as u32);
+        if new {
+            parent.push(above);
+            func.push(f);
+            own.push(0);
+            size.push(0);
+        }
         node_of[row] = node;
         let weight = weights.own[row];
         own[node as usize] = own[node as usize].saturating_add(weight);

@@ -87,9 +87,70 @@ impl RowIndex {
     }
 }
 
+/// A hash index from pairs of ids to rows that keeps its keys beside the rows: one place in memory is looked at per search, where
+/// [`RowIndex`] reads the columns as well. For tables of millions of rows that are searched once per frame of every sample.
+#[derive(Clone, Debug, Default)]
+pub struct PairIndex {
+    /// Pair and row; `FREE` as row marks a free slot. The length is 0 or a power of two.
+    slots: Vec<(u32, u32, u32)>,
+    used: usize,
+}
+
+const FREE: u32 = u32::MAX;
+
+impl PairIndex {
+    fn slot(&self, a: u32, b: u32) -> usize {
+        let mask = self.slots.len() - 1;
+        let key = (u64::from(a) << 32 | u64::from(b)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut at = (key ^ key >> 32) as usize & mask;
+        loop {
+            let (x, y, row) = self.slots[at];
+            if row == FREE || x == a && y == b {
+                return at;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// The row of a pair; an unknown pair gets `new`, and `true` says so.
+    pub fn get_or_insert(&mut self, a: u32, b: u32, new: u32) -> (u32, bool) {
+        if self.used * 8 >= self.slots.len() * 5 {
+            self.grow();
+        }
+        let at = self.slot(a, b);
+        let row = self.slots[at].2;
+        if row != FREE {
+            return (row, false);
+        }
+        self.slots[at] = (a, b, new);
+        self.used += 1;
+        (new, true)
+    }
+
+    fn grow(&mut self) {
+        let wider = vec![(0, 0, FREE); (self.slots.len() * 2).max(64)];
+        for (a, b, row) in std::mem::replace(&mut self.slots, wider) {
+            if row != FREE {
+                let at = self.slot(a, b);
+                self.slots[at] = (a, b, row);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pairs_keep_their_rows_while_the_index_grows() {
+        let mut index = PairIndex::default();
+        for i in 0..10_000_u32 {
+            assert_eq!(index.get_or_insert(i % 97, i, i), (i, true));
+        }
+        assert!((0..10_000_u32).all(|i| index.get_or_insert(i % 97, i, 7) == (i, false)));
+        assert_eq!(index.get_or_insert(u32::MAX, 0, 10_000), (10_000, true));
+    }
 
     #[test]
     fn same_text_same_id() {

@@ -18,7 +18,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let (engine, all_read) = load::load(&args.files, Vec::new());
+    let (engine, all_read) = load::tables(&args.files);
     let answer = inspect(&engine.session);
     let text = if args.json { to_json(&answer)? } else { text(&answer) };
     write_out(None, &text)?;

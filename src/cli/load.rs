@@ -12,16 +12,29 @@ use std::time::{Duration, Instant};
 /// The flag tells whether every file was read.
 pub fn load(files: &[PathBuf], settings: Vec<(String, String, f64)>) -> (Engine, bool) {
     let mut engine = Engine { settings, ..Engine::default() };
-    for path in files {
-        open(&mut engine, path);
-    }
+    let all_read = read(&mut engine, files);
     engine.finish();
+    (engine, all_read)
+}
+
+/// Reads the files without running the rules, for commands that show no findings.
+pub fn tables(files: &[PathBuf]) -> (Engine, bool) {
+    let mut engine = Engine::default();
+    let all_read = read(&mut engine, files);
+    engine.link();
+    (engine, all_read)
+}
+
+fn read(engine: &mut Engine, files: &[PathBuf]) -> bool {
+    for path in files {
+        open(engine, path);
+    }
     let mut all_read = true;
     for source in engine.session.sources.iter().filter(|s| s.error.is_some()) {
         all_read = false;
         eprintln!("hotspan: {}: {}", source.file, source.error.as_deref().unwrap_or_default());
     }
-    (engine, all_read)
+    all_read
 }
 
 /// `Ok` when every file was read, else the status for it.

@@ -29,12 +29,17 @@ impl Engine {
         input::open(&mut self.session, file_name, size, reader, Limits::default(), progress);
     }
 
-    /// Links spans, accounts for what linking dropped, runs the rules.
-    pub fn finish(&mut self) {
+    /// Links spans and accounts for what linking dropped.
+    pub fn link(&mut self) {
         self.cache = views::Cache::default();
         let report = self.session.traces.link();
         views::account::link_report(&mut self.session, &report);
-        self.report = findings::run(&findings::Context { session: &self.session, settings: &self.settings });
+    }
+
+    /// Links, and runs the rules.
+    pub fn finish(&mut self) {
+        self.link();
+        self.report = findings::run(&findings::Context::new(&self.session, &self.settings));
     }
 
     /// Answers a request of the page.

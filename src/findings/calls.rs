@@ -24,8 +24,8 @@ pub enum Category {
     Service,
 }
 
-/// One call.
-#[derive(Clone, Debug)]
+/// One call. Texts are ids of [`CallTable::texts`].
+#[derive(Clone, Copy, Debug)]
 pub struct Call {
     /// The caller's span; the callee's where the caller recorded none.
     pub span: SpanRow,
@@ -34,11 +34,11 @@ pub struct Call {
     /// What is called.
     pub category: Category,
     /// Caller, category, callee and normalised operation: equal for repetitions.
-    pub signature: String,
+    pub signature: StringId,
     /// Callee and normalised operation, without the caller.
-    pub target: String,
+    pub target: StringId,
     /// Operation for people.
-    pub shown: String,
+    pub shown: StringId,
     /// Hash of the values; `None` where they are not in the data.
     pub values: Option<u64>,
     /// It changes nothing.
@@ -47,42 +47,156 @@ pub struct Call {
     pub paging: bool,
 }
 
-struct Keys {
-    db_text: Vec<StringId>,
-    db_system: Vec<StringId>,
-    db_other: Vec<StringId>,
-    http_method: Vec<StringId>,
-    url: Vec<StringId>,
-    rpc: Vec<StringId>,
-    rpc_method: Vec<StringId>,
-    messaging: Vec<StringId>,
-    peer: Vec<StringId>,
+/// All calls of a session, described once for all rules.
+#[derive(Debug, Default)]
+pub struct CallTable {
+    /// Signatures, targets and names, each once.
+    pub texts: StringTable,
+    calls: Vec<Call>,
+    /// First call of each trace, with one closing entry.
+    start: Vec<u32>,
 }
 
-impl Keys {
-    fn new(strings: &StringTable) -> Keys {
-        let find = |names: &[&str]| names.iter().filter_map(|n| strings.find(n)).collect();
-        Keys {
-            db_text: find(&["db.query.text", "db.statement", "sql.query", "cassandra.query"]),
-            db_system: find(&["db.system.name", "db.system", "db.type"]),
-            db_other: find(&["db.query.summary", "db.operation.name", "db.operation"]),
-            http_method: find(&["http.request.method", "http.method"]),
-            url: find(&["url.full", "http.url", "url.path", "http.target", "http.path", "url.template", "http.route"]),
-            rpc: find(&["rpc.service", "rpc.system.name", "rpc.system"]),
-            rpc_method: find(&["rpc.method"]),
-            messaging: find(&["messaging.destination.template", "messaging.destination.name", "messaging.destination", "kafka.topic"]),
-            peer: find(&["peer.service", "service.peer.name", "server.address", "net.peer.name", "db.namespace", "db.name"]),
+impl CallTable {
+    /// Describes the calls of every trace.
+    pub fn new(session: &Session) -> CallTable {
+        let mut table = CallTable { start: vec![0], ..CallTable::default() };
+        let set = &session.traces;
+        let names = &set.operations.name;
+        let describer = Describer {
+            set,
+            strings: &session.strings,
+            keys: Keys::new(&session.strings),
+            noise: names.iter().map(|name| is_noise(session.strings.get(*name))).collect(),
+        };
+        for trace in (0..set.traces.len()).map(TraceRow::from_index) {
+            describer.trace(trace, &mut table);
+            table.start.push(table.calls.len() as u32);
         }
+        table
+    }
+
+    /// The calls of a trace, in order of start.
+    pub fn of(&self, trace: TraceRow) -> &[Call] {
+        &self.calls[self.start[trace.index()] as usize..self.start[trace.index() + 1] as usize]
+    }
+
+    /// How many calls there are.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
     }
 }
 
-fn attr<'s>(set: &TraceSet, strings: &'s StringTable, span: SpanRow, keys: &[StringId]) -> Option<&'s str> {
-    keys.iter().find_map(|key| {
-        set.span_attrs(span).filter(|(k, _)| k == key).last().and_then(|(_, v)| match v {
-            AttrValue::Text(id) if !strings.get(id).is_empty() => Some(strings.get(id)),
-            _ => None,
-        })
-    })
+/// What an attribute says about a call; its key's position in `KEYS` decides which of several is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    DbText,
+    DbSystem,
+    DbOther,
+    HttpMethod,
+    Url,
+    Rpc,
+    RpcMethod,
+    Messaging,
+    Peer,
+}
+
+/// Attribute keys of the semantic conventions, old and new; of one slot the first that has a text wins.
+const KEYS: &[(Slot, &[&str])] = &[
+    (Slot::DbText, &["db.query.text", "db.statement", "sql.query", "cassandra.query"]),
+    (Slot::DbSystem, &["db.system.name", "db.system", "db.type"]),
+    (Slot::DbOther, &["db.query.summary", "db.operation.name", "db.operation"]),
+    (Slot::HttpMethod, &["http.request.method", "http.method"]),
+    (Slot::Url, &["url.full", "http.url", "url.path", "http.target", "http.path", "url.template", "http.route"]),
+    (Slot::Rpc, &["rpc.service", "rpc.system.name", "rpc.system"]),
+    (Slot::RpcMethod, &["rpc.method"]),
+    (Slot::Messaging, &["messaging.destination.template", "messaging.destination.name", "messaging.destination", "kafka.topic"]),
+    (Slot::Peer, &["peer.service", "service.peer.name", "server.address", "net.peer.name", "db.namespace", "db.name"]),
+];
+
+/// Prefixes of attributes that hold a parameter of a statement.
+const PARAMETERS: [&str; 3] = ["param.", "db.query.parameter.", "db.operation.parameter."];
+
+/// How many keys there are in `KEYS`.
+const KEY_COUNT: usize = 33;
+
+/// Which attribute keys of a session mean what.
+struct Keys {
+    /// By text id: position among all keys of `KEYS`, or `PARAMETER`, or `OTHER`. Ids beyond the end are others.
+    meaning: Vec<u8>,
+    /// First position of each slot, with one closing entry.
+    first: Vec<usize>,
+}
+
+const OTHER: u8 = u8::MAX;
+const PARAMETER: u8 = u8::MAX - 1;
+
+impl Keys {
+    fn new(strings: &StringTable) -> Keys {
+        let mut keys = Keys { meaning: Vec::new(), first: vec![0] };
+        let mut note = |id: StringId, meaning: u8| {
+            if keys.meaning.len() <= id.index() {
+                keys.meaning.resize(id.index() + 1, OTHER);
+            }
+            keys.meaning[id.index()] = meaning;
+        };
+        let mut position = 0;
+        for (_, names) in KEYS {
+            for name in *names {
+                if let Some(id) = strings.find(name) {
+                    note(id, position as u8);
+                }
+                position += 1;
+            }
+            keys.first.push(position);
+        }
+        for id in (0..strings.len()).map(StringId::from_index) {
+            if PARAMETERS.iter().any(|p| strings.get(id).starts_with(p)) {
+                note(id, PARAMETER);
+            }
+        }
+        keys
+    }
+
+    fn of(&self, key: StringId) -> u8 {
+        self.meaning.get(key.0 as usize).copied().unwrap_or(OTHER)
+    }
+}
+
+/// The telling attributes of one span.
+struct Told<'s> {
+    texts: [Option<&'s str>; KEY_COUNT],
+    parameters: bool,
+}
+
+impl<'s> Told<'s> {
+    /// Of a key that occurs twice the last counts.
+    fn new(set: &TraceSet, strings: &'s StringTable, keys: &Keys, span: SpanRow) -> Told<'s> {
+        let mut told = Told { texts: [None; KEY_COUNT], parameters: false };
+        for (key, value) in set.span_attrs(span) {
+            match keys.of(key) {
+                OTHER => {}
+                PARAMETER => told.parameters = true,
+                position => {
+                    told.texts[usize::from(position)] = match value {
+                        AttrValue::Text(id) => Some(strings.get(id)).filter(|text| !text.is_empty()),
+                        _ => None,
+                    };
+                }
+            }
+        }
+        told
+    }
+
+    fn get(&self, keys: &Keys, slot: Slot) -> Option<&'s str> {
+        let slot = slot as usize;
+        self.texts[keys.first[slot]..keys.first[slot + 1]].iter().find_map(|text| *text)
+    }
 }
 
 /// The caller's entry span: the nearest span upwards that serves a request, or whose service differs from its parent's, or a root.
@@ -116,127 +230,130 @@ fn is_noise(name: &str) -> bool {
     words.contains(&lower.as_str()) || ["/health", "/ready", "/live", "/metrics", "/debug/pprof"].iter().any(|p| lower.contains(p))
 }
 
-/// All calls of a trace, in order of start.
-pub fn calls(session: &Session, trace: TraceRow, out: &mut Vec<Call>) {
-    let (set, strings) = (&session.traces, &session.strings);
-    let keys = Keys::new(strings);
-    out.clear();
-    // Entry spans are looked up once per span, from the root down: rows are not in tree order, so by need and remembered.
-    let mut is_call = vec![false; set.traces.spans(trace).len()];
-    let first = set.traces.first_span[trace.index()].index();
-    let mut scopes: Vec<SpanRow> = vec![SpanRow::NONE; is_call.len()];
-    let mut todo: Vec<SpanRow> = set.traces.spans(trace).rev().filter(|s| set.spans.parent[s.index()].is_none()).collect();
-    while let Some(span) = todo.pop() {
-        todo.extend(set.children(span).iter().rev());
-        let i = span.index() - first;
-        let parent = set.spans.parent[span.index()].get();
-        let outside = parent.is_none_or(|p| set.service(p) != set.service(span));
-        scopes[i] = match parent {
-            Some(p) if !outside && !matches!(set.kind(span), SpanKind::Server | SpanKind::Consumer) => scopes[p.index() - first],
-            _ => span,
-        };
-        let Some(parent) = parent else { continue };
-        if set.spans.has(span, SPAN_DUPLICATE_ID) || is_noise(set.name(strings, span)) {
-            continue;
-        }
-        // One call has one span: what a call itself consists of (its server half, a driver below a client) is not another.
-        if is_call[parent.index() - first] {
-            continue;
-        }
-        let Some(call) = describe(set, strings, &keys, span, parent, outside, scopes[parent.index() - first]) else { continue };
-        is_call[i] = true;
-        out.push(call);
-    }
-    out.sort_by_key(|c| (set.spans.start_ns[c.span.index()], c.span));
+struct Describer<'s> {
+    set: &'s TraceSet,
+    strings: &'s StringTable,
+    keys: Keys,
+    /// By operation.
+    noise: Vec<bool>,
 }
 
-fn describe(
-    set: &TraceSet,
-    strings: &StringTable,
-    keys: &Keys,
-    span: SpanRow,
-    parent: SpanRow,
-    outside: bool,
-    scope: SpanRow,
-) -> Option<Call> {
-    let get = |keys: &[StringId]| attr(set, strings, span, keys);
-    let kind = set.kind(span);
-    let client = matches!(kind, SpanKind::Client | SpanKind::Producer);
-    let statement = get(&keys.db_text);
-    let system = get(&keys.db_system).map(str::to_ascii_lowercase).unwrap_or_default();
-    let own_name = set.name(strings, span);
-    let tells = statement.is_some() || !system.is_empty();
-    if !client && !outside && !tells {
-        return None;
+impl Describer<'_> {
+    fn trace(&self, trace: TraceRow, out: &mut CallTable) {
+        let set = self.set;
+        let begin = out.calls.len();
+        // Entry spans are looked up once per span, from the root down: rows are not in tree order, so by need and remembered.
+        let mut is_call = vec![false; set.traces.spans(trace).len()];
+        let first = set.traces.first_span[trace.index()].index();
+        let mut scopes: Vec<SpanRow> = vec![SpanRow::NONE; is_call.len()];
+        let mut todo: Vec<SpanRow> = set.traces.spans(trace).rev().filter(|s| set.spans.parent[s.index()].is_none()).collect();
+        while let Some(span) = todo.pop() {
+            todo.extend(set.children(span).iter().rev());
+            let i = span.index() - first;
+            let parent = set.spans.parent[span.index()].get();
+            let outside = parent.is_none_or(|p| set.service(p) != set.service(span));
+            scopes[i] = match parent {
+                Some(p) if !outside && !matches!(set.kind(span), SpanKind::Server | SpanKind::Consumer) => scopes[p.index() - first],
+                _ => span,
+            };
+            let Some(parent) = parent else { continue };
+            if set.spans.has(span, SPAN_DUPLICATE_ID) || self.noise[set.spans.operation[span.index()].index()] {
+                continue;
+            }
+            // One call has one span: what a call itself consists of (its server half, a driver below a client) is not another.
+            if is_call[parent.index() - first] {
+                continue;
+            }
+            if let Some(call) = self.describe(span, parent, outside, scopes[parent.index() - first], &mut out.texts) {
+                is_call[i] = true;
+                out.calls.push(call);
+            }
+        }
+        out.calls[begin..].sort_by_key(|c| (set.spans.start_ns[c.span.index()], c.span));
     }
-    let method = get(&keys.http_method);
-    let mut read_only = false;
-    let (category, normal, shown) = if let Some(text) = statement.filter(|t| !t.is_empty()) {
-        let normal = if is_cache(&system) { key_value(text) } else { sql(text, system.contains("mysql") || system.contains("mariadb")) };
-        read_only = if is_cache(&system) {
-            ["GET", "HGET", "MGET", "HMGET", "EXISTS"].iter().any(|v| normal.text.starts_with(v))
+
+    fn describe(&self, span: SpanRow, parent: SpanRow, outside: bool, scope: SpanRow, texts: &mut StringTable) -> Option<Call> {
+        let (set, strings) = (self.set, self.strings);
+        let told = Told::new(set, strings, &self.keys, span);
+        let get = |slot: Slot| told.get(&self.keys, slot);
+        let kind = set.kind(span);
+        let client = matches!(kind, SpanKind::Client | SpanKind::Producer);
+        let statement = get(Slot::DbText);
+        let system = get(Slot::DbSystem).map(str::to_ascii_lowercase).unwrap_or_default();
+        let own_name = set.name(strings, span);
+        let tells = statement.is_some() || !system.is_empty();
+        if !client && !outside && !tells {
+            return None;
+        }
+        let method = get(Slot::HttpMethod);
+        let mut read_only = false;
+        let (category, normal, shown) = if let Some(text) = statement.filter(|t| !t.is_empty()) {
+            let normal =
+                if is_cache(&system) { key_value(text) } else { sql(text, system.contains("mysql") || system.contains("mariadb")) };
+            read_only = if is_cache(&system) {
+                ["GET", "HGET", "MGET", "HMGET", "EXISTS"].iter().any(|v| normal.text.starts_with(v))
+            } else {
+                sql_reads(&normal.text)
+            };
+            let category = if is_cache(&system) { Category::Cache } else { Category::Db };
+            (category, normal.clone(), normal.text)
+        } else if is_cache(&system) || (!system.is_empty() && method.is_none()) {
+            let text = get(Slot::DbOther).unwrap_or(own_name);
+            let category = if is_cache(&system) { Category::Cache } else { Category::Db };
+            (category, Normal { hidden: true, ..normal_name(text) }, text.to_string())
+        } else if let Some(topic) = get(Slot::Messaging).filter(|_| matches!(kind, SpanKind::Producer | SpanKind::Client)) {
+            (Category::Messaging, Normal { hidden: true, ..normal_name(topic) }, format!("publish to {topic}"))
+        } else if method.is_some() || get(Slot::Url).is_some() {
+            let verb = method.unwrap_or("").to_ascii_uppercase();
+            read_only = matches!(verb.as_str(), "GET" | "HEAD");
+            let mut normal = get(Slot::Url).map(url).unwrap_or_else(|| Normal { hidden: true, ..normal_name(own_name) });
+            normal.text = format!("{verb} {}", normal.text);
+            let shown = normal.text.clone();
+            (Category::Http, normal, shown)
+        } else if get(Slot::Rpc).is_some() || get(Slot::RpcMethod).is_some() {
+            let name = own_name.trim_start_matches('/');
+            let method = name.rsplit('/').next().unwrap_or(name);
+            read_only = ["Get", "List", "Find", "Lookup", "Read"].iter().any(|p| method.starts_with(p));
+            (Category::Rpc, Normal { hidden: true, ..normal_name(name) }, name.to_string())
         } else {
-            sql_reads(&normal.text)
+            let normal = normal_name(own_name);
+            read_only = ["get", "list", "find", "select"].iter().any(|p| own_name.to_ascii_lowercase().starts_with(p));
+            (Category::Service, Normal { hidden: normal.values.is_empty(), ..normal }, own_name.to_string())
         };
-        let category = if is_cache(&system) { Category::Cache } else { Category::Db };
-        (category, normal.clone(), normal.text)
-    } else if is_cache(&system) || (!system.is_empty() && method.is_none()) {
-        let text = get(&keys.db_other).unwrap_or(own_name);
-        let category = if is_cache(&system) { Category::Cache } else { Category::Db };
-        (category, Normal { hidden: true, ..normal_name(text) }, text.to_string())
-    } else if let Some(topic) = get(&keys.messaging).filter(|_| matches!(kind, SpanKind::Producer | SpanKind::Client)) {
-        (Category::Messaging, Normal { hidden: true, ..normal_name(topic) }, format!("publish to {topic}"))
-    } else if method.is_some() || get(&keys.url).is_some() {
-        let verb = method.unwrap_or("").to_ascii_uppercase();
-        read_only = matches!(verb.as_str(), "GET" | "HEAD");
-        let mut normal = get(&keys.url).map(url).unwrap_or_else(|| Normal { hidden: true, ..normal_name(own_name) });
-        normal.text = format!("{verb} {}", normal.text);
-        let shown = normal.text.clone();
-        (Category::Http, normal, shown)
-    } else if get(&keys.rpc).is_some() || get(&keys.rpc_method).is_some() {
-        let name = own_name.trim_start_matches('/');
-        let method = name.rsplit('/').next().unwrap_or(name);
-        read_only = ["Get", "List", "Find", "Lookup", "Read"].iter().any(|p| method.starts_with(p));
-        (Category::Rpc, Normal { hidden: true, ..normal_name(name) }, name.to_string())
-    } else {
-        let normal = normal_name(own_name);
-        read_only = ["get", "list", "find", "select"].iter().any(|p| own_name.to_ascii_lowercase().starts_with(p));
-        (Category::Service, Normal { hidden: normal.values.is_empty(), ..normal }, own_name.to_string())
-    };
-    // The callee: the service that answers, else what the caller names.
-    let callee = if outside {
-        set.service_name(strings, span).to_string()
-    } else {
-        let answers = set.children(span).iter().find(|c| set.service(**c) != set.service(span));
-        match answers {
-            Some(c) => set.service_name(strings, *c).to_string(),
-            None => get(&keys.peer).filter(|p| !p.starts_with(|c: char| c.is_ascii_digit())).map_or(system, str::to_string),
+        // The callee: the service that answers, else what the caller names.
+        let callee = if outside {
+            set.service_name(strings, span).to_string()
+        } else {
+            let answers = set.children(span).iter().find(|c| set.service(**c) != set.service(span));
+            match answers {
+                Some(c) => set.service_name(strings, *c).to_string(),
+                None => get(Slot::Peer).filter(|p| !p.starts_with(|c: char| c.is_ascii_digit())).map_or(system, str::to_string),
+            }
+        };
+        // Parameters that instrumentation records beside the statement.
+        let mut values = normal.values.clone();
+        let mut visible = !normal.hidden && !normal.truncated && (!values.is_empty() || category != Category::Service);
+        if told.parameters {
+            for (key, value) in set.span_attrs(span).filter(|(key, _)| self.keys.of(*key) == PARAMETER) {
+                values.push_str(strings.get(key));
+                values.push_str(&value_text(strings, value));
+                visible = true;
+            }
         }
-    };
-    // Parameters that instrumentation records beside the statement.
-    let mut values = normal.values.clone();
-    let mut visible = !normal.hidden && !normal.truncated && (!values.is_empty() || category != Category::Service);
-    for (key, value) in set.span_attrs(span) {
-        let key = strings.get(key);
-        if ["param.", "db.query.parameter.", "db.operation.parameter."].iter().any(|p| key.starts_with(p)) {
-            values.push_str(key);
-            values.push_str(&value_text(strings, value));
-            visible = true;
-        }
+        let caller = set.service_name(strings, parent);
+        let target = format!("{callee}\u{1f}{category:?}\u{1f}{}", normal.text);
+        Some(Call {
+            span,
+            scope,
+            category,
+            signature: texts.intern(&format!("{caller}\u{1f}{target}")),
+            target: texts.intern(&target),
+            shown: texts.intern(&shown),
+            values: visible.then(|| hash_bytes(values.as_bytes())),
+            read_only: read_only && !set.spans.has(span, SPAN_ASYNC),
+            paging: normal.text.contains(" LIMIT ") || normal.text.contains(" OFFSET "),
+        })
     }
-    let caller = set.service_name(strings, parent);
-    let target = format!("{callee}\u{1f}{category:?}\u{1f}{}", normal.text);
-    Some(Call {
-        span,
-        scope,
-        category,
-        signature: format!("{caller}\u{1f}{target}"),
-        target,
-        shown,
-        values: visible.then(|| hash_bytes(values.as_bytes())),
-        read_only: read_only && !set.spans.has(span, SPAN_ASYNC),
-        paging: normal.text.contains(" LIMIT ") || normal.text.contains(" OFFSET "),
-    })
 }
 
 fn is_cache(system: &str) -> bool {

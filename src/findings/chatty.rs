@@ -1,15 +1,14 @@
 //! What the rules on chatty calls share: groups of equal calls, their shape, what a fix would save, and the finding's text.
 
 use super::Context;
-use super::calls::{Call, Category, calls, entry_of};
+use super::calls::{Call, Category, entry_of};
 use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, fingerprint};
 use crate::analysis::clipped::Clipped;
 use crate::analysis::replay::{Edit, replay};
-use crate::base::ids::{SpanRow, TraceRow};
+use crate::base::ids::{SpanRow, StringId, TraceRow};
 use crate::base::quantity::{format_ns, format_share};
 use crate::base::stats::Share;
 use crate::base::view::{View, ViewRef};
-use crate::model::Session;
 use crate::model::trace::TraceSet;
 use std::collections::BTreeMap;
 
@@ -63,31 +62,35 @@ impl Group {
 }
 
 /// Groups of at least `least` equal calls of one execution, over all traces, with the traces looked at and their calls.
-pub fn groups(session: &Session, least: usize, each: &mut dyn FnMut(Group)) -> (usize, usize) {
-    let (mut list, mut total) = (Vec::new(), 0);
-    for trace in (0..session.traces.traces.len()).map(TraceRow::from_index) {
-        calls(session, trace, &mut list);
-        total += list.len();
+pub fn groups(cx: &Context<'_>, least: usize, each: &mut dyn FnMut(Group)) -> (usize, usize) {
+    let set = &cx.session.traces;
+    // (execution, position in order of start), and the same by signature.
+    let mut by_scope: Vec<(SpanRow, usize)> = Vec::new();
+    let mut by_signature: Vec<(StringId, usize)> = Vec::new();
+    let mut members: Vec<usize> = Vec::new();
+    for trace in (0..set.traces.len()).map(TraceRow::from_index) {
+        let list = cx.calls().of(trace);
         if list.len() < least {
             continue;
         }
-        // Calls of one execution in order of start, so that what lies between two of a group is seen.
-        let mut by_scope: BTreeMap<SpanRow, Vec<usize>> = BTreeMap::new();
-        for (i, call) in list.iter().enumerate() {
-            by_scope.entry(call.scope).or_default().push(i);
-        }
-        for (scope, members) in by_scope {
-            let mut by_signature: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-            for &i in &members {
-                by_signature.entry(&list[i].signature).or_default().push(i);
-            }
-            for own in by_signature.into_values().filter(|own| own.len() >= least) {
-                let waves = waves(&session.traces, &list, &members, &own);
-                each(Group { trace, scope, calls: own.iter().map(|i| list[*i].clone()).collect(), waves });
+        by_scope.clear();
+        by_scope.extend(list.iter().enumerate().map(|(i, call)| (call.scope, i)));
+        by_scope.sort_unstable();
+        for own in by_scope.chunk_by(|a, b| a.0 == b.0).filter(|own| own.len() >= least) {
+            // Calls of one execution in order of start, so that what lies between two of a group is seen.
+            members.clear();
+            members.extend(own.iter().map(|(_, i)| *i));
+            by_signature.clear();
+            by_signature.extend(members.iter().map(|i| (list[*i].signature, *i)));
+            by_signature.sort_unstable();
+            for equal in by_signature.chunk_by(|a, b| a.0 == b.0).filter(|equal| equal.len() >= least) {
+                let calls: Vec<usize> = equal.iter().map(|(_, i)| *i).collect();
+                let waves = waves(set, list, &members, &calls);
+                each(Group { trace, scope: own[0].0, calls: calls.iter().map(|i| list[*i]).collect(), waves });
             }
         }
     }
-    (session.traces.traces.len(), total)
+    (set.traces.len(), cx.calls().len())
 }
 
 /// A wave ends where a call of another kind begins after it and ends before the next begins: the next may depend on that one.
@@ -127,12 +130,13 @@ pub struct Patterns(BTreeMap<(String, String, String), Pattern>);
 
 impl Patterns {
     /// Adds a group under the service and name of its scope.
-    pub fn add(&mut self, session: &Session, group: Group) {
+    pub fn add(&mut self, cx: &Context<'_>, group: Group) {
+        let session = cx.session;
         let set = &session.traces;
         let scope = entry_of(set, group.scope);
         let service = set.service_name(&session.strings, scope).to_string();
         let name = crate::analysis::normalize::name(set.name(&session.strings, scope)).text;
-        let key = (service, name, group.calls[0].signature.clone());
+        let key = (service, name, cx.calls().texts.get(group.calls[0].signature).to_string());
         self.0.entry(key).or_insert(Pattern { groups: Vec::new() }).groups.push(group);
     }
 
@@ -214,10 +218,11 @@ pub fn finding(
         _ => format!("in one execution of span {} {}", id(worst.scope), set.name(&session.strings, worst.scope)),
     };
     let distinct = worst.distinct().map_or("values not recorded".to_string(), |d| format!("{d} distinct"));
+    let shown = cx.calls().texts.get(worst.calls[0].shown);
     let message = format!(
         "{} calls of {} by {} in one request ({distinct}), {}, {} in sum, {} of wall time, of a request of {}; {} of {} traces.",
         worst.calls.len(),
-        worst.calls[0].shown,
+        shown,
         if service.is_empty() { "an unnamed service" } else { &service },
         if worst.concurrency(set) < 1.5 { "one after the other" } else { "several at a time" },
         format_ns(sum as f64),
@@ -233,7 +238,7 @@ pub fn finding(
     Finding {
         id: String::new(),
         rule: rule.id,
-        fingerprint: fingerprint(rule.id, &[&service, &endpoint, &worst.calls[0].signature]),
+        fingerprint: fingerprint(rule.id, &[&service, &endpoint, cx.calls().texts.get(worst.calls[0].signature)]),
         severity: Severity::of_score(score).unwrap_or(Severity::Info),
         score: score.round() as u32,
         confidence: words.confidence,
@@ -241,10 +246,10 @@ pub fn finding(
         title: words
             .title
             .replace("{n}", &worst.calls.len().to_string())
-            .replace("{op}", &short(&worst.calls[0].shown))
+            .replace("{op}", &short(shown))
             .replace("{endpoint}", &short(&endpoint)),
         message,
-        subject: Subject { kind: "span-group", name: worst.calls[0].shown.clone(), service, path: vec![endpoint], ..Subject::default() },
+        subject: Subject { kind: "span-group", name: shown.to_string(), service, path: vec![endpoint], ..Subject::default() },
         share: mean_share(&shares).map(|s| ShareOf::new(s, "request")),
         impact: Impact {
             amount: cost,

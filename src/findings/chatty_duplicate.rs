@@ -53,7 +53,7 @@ impl Detector for Duplicate {
         let set = &cx.session.traces;
         let (mut visible, mut patterns) = (0, Patterns::default());
         let least = cx.threshold(&RULE, "min_calls").max(2.0) as usize;
-        let (traces, calls) = groups(cx.session, least, &mut |g| {
+        let (traces, calls) = groups(cx, least, &mut |g| {
             if g.calls[0].values.is_none() || !g.calls[0].read_only {
                 return;
             }
@@ -65,10 +65,10 @@ impl Detector for Duplicate {
                 }
             }
             for equal in by_value.into_values().filter(|e| e.len() >= least) {
-                let part = Group { calls: equal.iter().map(|i| g.calls[*i].clone()).collect(), waves: vec![0], ..g.clone() };
+                let part = Group { calls: equal.iter().map(|i| g.calls[*i]).collect(), waves: vec![0], ..g.clone() };
                 let repeated: i64 = part.calls[1..].iter().map(|c| set.spans.duration_ns[c.span.index()]).sum();
                 if repeated as f64 / 1e6 >= cx.threshold(&RULE, "min_ms") || part.calls.len() as f64 >= cx.threshold(&RULE, "many_calls") {
-                    patterns.add(cx.session, part);
+                    patterns.add(cx, part);
                 }
             }
         });

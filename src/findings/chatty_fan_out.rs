@@ -52,9 +52,9 @@ impl Detector for FanOut {
         let set = &cx.session.traces;
         let mut patterns = Patterns::default();
         let least = cx.threshold(&RULE, "min_calls").max(2.0) as usize;
-        let (traces, calls) = groups(cx.session, least, &mut |g| {
+        let (traces, calls) = groups(cx, least, &mut |g| {
             if g.concurrency(set) >= cx.threshold(&RULE, "min_concurrency") && matters(cx, &RULE, &g) && g.distinct() != Some(1) {
-                patterns.add(cx.session, g);
+                patterns.add(cx, g);
             }
         });
         if calls == 0 {

@@ -121,9 +121,9 @@ impl Detector for NPlusOne {
         let set = &cx.session.traces;
         let mut patterns = Patterns::default();
         let least = cx.threshold(&RULE, "min_calls").max(2.0) as usize;
-        let (traces, calls) = groups(cx.session, least, &mut |g| {
+        let (traces, calls) = groups(cx, least, &mut |g| {
             if g.concurrency(set) < cx.threshold(&RULE, "max_concurrency") && matters(cx, &RULE, &g) && differ(cx, &g).is_some() {
-                patterns.add(cx.session, g);
+                patterns.add(cx, g);
             }
         });
         if calls == 0 {

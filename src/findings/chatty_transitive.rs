@@ -1,12 +1,12 @@
 //! The same call by several executions of one request: each hop repeats what another already asked.
 
-use super::calls::{Call, calls};
+use super::calls::Call;
 use super::chatty::{Group, Patterns, Words, finding};
 use super::chatty_n_plus_one::sorted;
 use super::finding::{Confidence, Rule, Threshold};
 use super::{Context, Detector, Outcome};
 use crate::analysis::replay::Edit;
-use crate::base::ids::{SpanRow, TraceRow};
+use crate::base::ids::{SpanRow, StringId, TraceRow};
 use crate::model::trace::TraceSet;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,23 +50,26 @@ impl Detector for Transitive {
             return Outcome::NotChecked("no trace is open".to_string());
         }
         let least = cx.threshold(&RULE, "min_calls").max(2.0) as usize;
-        let (mut list, mut total, mut patterns) = (Vec::new(), 0, Patterns::default());
+        let mut patterns = Patterns::default();
+        let total = cx.calls().len();
         for trace in (0..set.traces.len()).map(TraceRow::from_index) {
-            calls(cx.session, trace, &mut list);
-            total += list.len();
+            let list = cx.calls().of(trace);
+            if list.len() < least {
+                continue;
+            }
             let Some(root) = set.traces.root[trace.index()].get() else { continue };
-            let mut by_target: BTreeMap<&str, Vec<&Call>> = BTreeMap::new();
+            let mut by_target: BTreeMap<StringId, Vec<Call>> = BTreeMap::new();
             for call in list.iter().filter(|c| c.read_only) {
-                by_target.entry(&call.target).or_default().push(call);
+                by_target.entry(call.target).or_default().push(*call);
             }
             for own in by_target.into_values().filter(|own| own.len() >= least) {
                 let executions: BTreeSet<SpanRow> = own.iter().map(|c| c.scope).collect();
-                let group = Group { trace, scope: root, calls: own.into_iter().cloned().collect(), waves: vec![0] };
+                let group = Group { trace, scope: root, calls: own, waves: vec![0] };
                 let share = group.sum_and_union(set).1 as f64 / set.spans.duration_ns[root.index()].max(1) as f64;
                 // Values that differ are different questions; where they are hidden it is likely the same one.
                 let same = group.distinct().is_none_or(|d| d * 2 <= group.calls.len());
                 if same && executions.len() as f64 >= cx.threshold(&RULE, "min_executions") && share >= cx.threshold(&RULE, "min_share") {
-                    patterns.add(cx.session, group);
+                    patterns.add(cx, group);
                 }
             }
         }

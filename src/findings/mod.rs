@@ -17,7 +17,9 @@ pub mod owner;
 
 use crate::base::ids::ProfileId;
 use crate::model::Session;
+use calls::CallTable;
 use finding::{Confidence, Finding, Rule, RuleStatus, RuleVerdict, Severity};
+use std::cell::OnceCell;
 
 /// Every rule.
 pub const DETECTORS: &[&dyn Detector] = &[
@@ -36,9 +38,20 @@ pub struct Context<'a> {
     pub session: &'a Session,
     /// Thresholds that the user changed: (rule, threshold, value).
     pub settings: &'a [(String, String, f64)],
+    calls: OnceCell<CallTable>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// For one run of the rules over a session.
+    pub fn new(session: &'a Session, settings: &'a [(String, String, f64)]) -> Context<'a> {
+        Context { session, settings, calls: OnceCell::new() }
+    }
+
+    /// The calls of all traces, described on first use.
+    pub fn calls(&self) -> &CallTable {
+        self.calls.get_or_init(|| CallTable::new(self.session))
+    }
+
     /// A threshold's value: the user's, or the rule's default; 0 for an unknown name.
     pub fn threshold(&self, rule: &Rule, name: &str) -> f64 {
         let set = self.settings.iter().rev().find(|(r, t, _)| r == rule.id && t == name).map(|(_, _, value)| *value);

@@ -113,7 +113,7 @@ impl InParts for Folded {
 /// The text of a line that is neither empty nor a comment.
 fn content(line: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
     let bytes = trim(line);
-    (!bytes.is_empty() && bytes[0] != b'#').then(|| String::from_utf8_lossy(bytes))
+    (!bytes.is_empty() && bytes[0] != b'#').then(|| std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Into::into))
 }
 
 /// The first lines, until they are enough to tell how many columns there are.

@@ -5,12 +5,13 @@ use super::perf_events::{self, Found};
 use super::perf_lines::{Frame, Header, frame, header, old_header, source_line};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::{FrameId, MappingId, StackId, StringId, ThreadId};
+use crate::base::intern::StringTable;
 use crate::base::pack::{Packer, Unpacker};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::join::Landed;
 use crate::model::symbols::{FRAME_INLINED, FUNC_KERNEL, FUNC_UNSYMBOLIZED, FrameKey, FuncKey, NO_ADDRESS};
 use std::any::Any;
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::io::BufRead;
 
 const BAD_LINE: DiagnosticCode = DiagnosticCode {
@@ -132,11 +133,31 @@ struct Reader {
     unknown: Vec<bool>,
     found: Found,
     /// Frame lines seen before: most lines of a recording repeat.
-    cache: HashMap<String, (FrameId, bool)>,
+    cache: Cache,
+    /// Frames of the last sample, root first, and the stacks that they make: neighbours begin alike.
+    last: Vec<(FrameId, StackId)>,
 }
 
-/// Frame lines that are remembered; beyond it they are parsed each time.
-const MAX_CACHE: usize = 1 << 20;
+/// Texts of frame lines that are remembered; beyond it they are parsed each time.
+const MAX_CACHE_BYTES: usize = 64 << 20;
+
+/// Frame lines and what they mean.
+#[derive(Default)]
+struct Cache {
+    lines: StringTable,
+    meaning: Vec<(FrameId, bool)>,
+}
+
+impl Cache {
+    fn get(&self, line: &str) -> Option<(FrameId, bool)> {
+        self.meaning.get(self.lines.find(line)?.index()).copied()
+    }
+    fn insert(&mut self, line: &str, frame: FrameId, unknown: bool) {
+        if self.lines.raw().0.len() < MAX_CACHE_BYTES && self.lines.intern(line).index() == self.meaning.len() {
+            self.meaning.push((frame, unknown));
+        }
+    }
+}
 
 impl PartReader for Reader {
     fn read(&mut self, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError> {
@@ -158,7 +179,7 @@ impl PartReader for Reader {
             }
             next += n as u64;
             let bytes = trim_end(&line);
-            let text = String::from_utf8_lossy(bytes);
+            let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
             if let Some(cut) = searching {
                 if blank && is_boundary(&text) {
                     part.begin = Some(at);
@@ -243,7 +264,7 @@ impl Reader {
     }
 
     fn cached(&mut self, line: &str) -> bool {
-        let Some(&(frame, unknown)) = self.cache.get(line) else { return false };
+        let Some((frame, unknown)) = self.cache.get(line) else { return false };
         self.frames.push(frame);
         self.unknown.push(unknown);
         true
@@ -299,9 +320,7 @@ impl Reader {
     fn push_frame(&mut self, line: &str, found: Frame<'_>, import: &mut Import<'_>) {
         let unknown = found.dso.is_none_or(|d| d == "[unknown]") && matches!(found.symbol, "[unknown]" | "") && !found.inlined;
         let frame = intern(&found, import);
-        if self.cache.len() < MAX_CACHE {
-            self.cache.insert(line.to_string(), (frame, unknown));
-        }
+        self.cache.insert(line, frame, unknown);
         self.frames.push(frame);
         self.unknown.push(unknown);
     }
@@ -322,7 +341,13 @@ impl Reader {
             self.frames.push(import.session.symbols.frames.intern(FrameKey::of(func)));
         }
         let stacks = &mut import.session.symbols.stacks;
-        let stack = self.frames.iter().rev().fold(StackId::NONE, |stack, frame| stacks.push(stack, *frame));
+        let same = self.frames.iter().rev().zip(&self.last).take_while(|(frame, (last, _))| *frame == last).count();
+        self.last.truncate(same);
+        let mut stack = self.last.last().map_or(StackId::NONE, |(_, stack)| *stack);
+        for frame in self.frames.iter().rev().skip(same) {
+            stack = stacks.push(stack, *frame);
+            self.last.push((*frame, stack));
+        }
         self.found.events[open.event].push(stack, open.thread, open.time_ns, open.period);
         self.frames.clear();
         self.unknown.clear();

@@ -5,7 +5,7 @@
 
 use crate::base::hash::{hash_bytes, hash_u64};
 use crate::base::ids::{FrameId, FuncId, MappingId, StackId, StringId};
-use crate::base::intern::{RowIndex, StringTable};
+use crate::base::intern::{PairIndex, RowIndex, StringTable};
 
 /// All symbol tables.
 #[derive(Clone, Debug, Default)]
@@ -213,22 +213,19 @@ pub struct StackTable {
     pub frame: Vec<FrameId>,
     /// Frames below: 0 for a root.
     pub depth: Vec<u32>,
-    pub(super) index: RowIndex,
+    pub(super) index: PairIndex,
 }
 
 impl StackTable {
     /// The stack that has `frame` on top of `prefix` (`NONE` for a root).
     pub fn push(&mut self, prefix: StackId, frame: FrameId) -> StackId {
-        let hash = hash_u64(2, u64::from(prefix.0) << 32 | u64::from(frame.0));
-        if let Some(row) = self.index.find(hash, |row| self.prefix[row as usize] == prefix && self.frame[row as usize] == frame) {
+        let (row, new) = self.index.get_or_insert(prefix.0, frame.0, self.prefix.len() as u32);
+        if !new {
             return StackId(row);
         }
-        let row = self.prefix.len() as u32;
         self.prefix.push(prefix);
         self.frame.push(frame);
         self.depth.push(if prefix.is_none() { 0 } else { self.depth[prefix.index()] + 1 });
-        let (prefixes, frames) = (&self.prefix, &self.frame);
-        self.index.insert(hash, row, |row| hash_u64(2, u64::from(prefixes[row as usize].0) << 32 | u64::from(frames[row as usize].0)));
         StackId(row)
     }
 
