@@ -1,9 +1,10 @@
 //! The page's side of the worker. Cancelling ends the worker: one that reads cannot hear, and only its end frees its memory.
 
+use super::pool::{Pool, Said, helpers, new_worker};
 use super::wire::{FileProgress, from_js, get, set};
 use crate::base::slabs::Slabs;
 use crate::engine::protocol::{Failure, Request};
-use js_sys::{Array, Function, Object};
+use js_sys::{Array, Object};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -34,6 +35,10 @@ struct Inner {
     next: Cell<u32>,
     waiting: RefCell<BTreeMap<u32, Answer>>,
     unsent: RefCell<Vec<Object>>,
+    /// Files of the drop that is being read.
+    files: RefCell<Vec<File>>,
+    /// Helpers, while a file is read in parts.
+    pool: RefCell<Option<Pool>>,
     events: Callback<Event>,
 }
 
@@ -58,6 +63,8 @@ impl Client {
             next: Cell::new(1),
             waiting: RefCell::default(),
             unsent: RefCell::default(),
+            files: RefCell::default(),
+            pool: RefCell::default(),
             events,
         }));
         client.start();
@@ -65,9 +72,7 @@ impl Client {
     }
 
     fn start(&self) {
-        let hotspan = get(&js_sys::global(), "hotspan");
-        let made = get(&hotspan, "newWorker").dyn_into::<Function>().and_then(|f| f.call0(&hotspan));
-        let Ok(worker) = made.and_then(|w| w.dyn_into::<Worker>()) else {
+        let Some(worker) = new_worker() else {
             self.0.events.emit(Event::Crashed("this browser refuses to start a worker".to_string()));
             return;
         };
@@ -94,6 +99,14 @@ impl Client {
             if let Ok(progress) = serde_json::from_str(&text) {
                 self.0.events.emit(Event::Progress(progress));
             }
+        } else if let Some(plan) = get(data, "split").as_string() {
+            let number = |key: &str| get(data, key).as_f64().unwrap_or(0.0) as usize;
+            self.split(&plan, number("file"), number("parts"));
+        } else if let Some(parts) = get(data, "joined").as_f64() {
+            let all = self.0.pool.borrow_mut().as_mut().is_some_and(|pool| pool.joined(parts as usize));
+            if all {
+                *self.0.pool.borrow_mut() = None;
+            }
         } else if let Some(text) = get(data, "crash").as_string() {
             self.crashed(&text);
         } else if let Some(id) = get(data, "id").as_f64() {
@@ -105,6 +118,40 @@ impl Client {
             if let Some(waiting) = waiting {
                 waiting(answer);
             }
+        }
+    }
+
+    /// Starts helpers for a file that the engine wants to have read in parts.
+    fn split(&self, plan: &str, index: usize, parts: usize) {
+        let Some(file) = self.0.files.borrow().get(index).cloned() else { return };
+        let client = self.clone();
+        let pool = Pool::start(plan, file, index, parts, move |helper, said| client.helper(helper, said));
+        if pool.is_empty() {
+            return self.crashed("this browser refuses to start a worker");
+        }
+        *self.0.pool.borrow_mut() = Some(pool);
+    }
+
+    fn helper(&self, number: usize, said: Said) {
+        if let Said::Crashed(why) = said {
+            return self.crashed(&why);
+        }
+        let mut slot = self.0.pool.borrow_mut();
+        let Some(pool) = &mut *slot else { return };
+        match said {
+            Said::Ready => pool.ready(number),
+            Said::Progress(progress) => {
+                let progress = pool.progress(number, progress);
+                drop(slot);
+                self.0.events.emit(Event::Progress(progress));
+            }
+            Said::Partial(message) => {
+                let transfer = pool.done(number, &message);
+                if let Some(worker) = &*self.0.worker.borrow() {
+                    let _ = worker.post_message_with_transfer(&message, &transfer);
+                }
+            }
+            Said::Crashed(_) => {}
         }
     }
 
@@ -125,26 +172,30 @@ impl Client {
         }
     }
 
-    fn ask(&self, key: &str, value: &JsValue, answer: Answer) {
+    fn ask(&self, parts: &[(&str, JsValue)], answer: Answer) {
         let id = self.0.next.replace(self.0.next.get() + 1);
         self.0.waiting.borrow_mut().insert(id, answer);
         let message = Object::new();
         set(&message, "id", &JsValue::from_f64(f64::from(id)));
-        set(&message, key, value);
+        for (key, value) in parts {
+            set(&message, key, value);
+        }
         self.send(message);
     }
 
     /// Opens files in addition to those already open; [`Event::Opened`] follows.
     pub fn open(&self, files: &[File]) {
         let array: Array = files.iter().collect();
+        *self.0.files.borrow_mut() = files.to_vec();
         let events = self.0.events.clone();
-        self.ask("files", &array, Box::new(move |answer| events.emit(Event::Opened(answer))));
+        let helpers = JsValue::from_bool(helpers() > 0);
+        self.ask(&[("files", array.into()), ("helpers", helpers)], Box::new(move |answer| events.emit(Event::Opened(answer))));
     }
 
     /// Asks the engine; the answer may never come if the worker is ended first.
     pub fn request(&self, request: &Request, answer: impl FnOnce(Result<Slabs, Failure>) + 'static) {
         match serde_json::to_string(request) {
-            Ok(text) => self.ask("request", &JsValue::from_str(&text), Box::new(answer)),
+            Ok(text) => self.ask(&[("request", JsValue::from_str(&text))], Box::new(answer)),
             Err(e) => answer(Err(Failure::new(e.to_string()))),
         }
     }
@@ -154,6 +205,7 @@ impl Client {
         if let Some(worker) = self.0.worker.borrow_mut().take() {
             worker.terminate();
         }
+        *self.0.pool.borrow_mut() = None;
         self.0.ready.set(false);
         self.0.waiting.borrow_mut().clear();
         self.0.unsent.borrow_mut().clear();

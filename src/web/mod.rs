@@ -3,6 +3,9 @@
 pub mod client;
 pub mod dom;
 pub mod hooks;
+pub mod opening;
+pub mod pool;
+pub mod slices;
 pub mod ui;
 pub mod wire;
 pub mod worker;

@@ -1,0 +1,165 @@
+//! Files on their way into the engine: one after the other, large ones in parts that helpers read.
+
+use super::slices::Slices;
+use super::wire::{FileProgress, set};
+use crate::engine::Engine;
+use crate::engine::protocol::Failure;
+use crate::formats::parts::{HEAD_BYTES, Joiner, MIN_BYTES, Partial, Plan, plan, read_part};
+use crate::formats::{ImportError, Progress};
+use js_sys::{Array, Object, Uint8Array};
+use std::collections::BTreeMap;
+use std::io::Read;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{DedicatedWorkerGlobalScope, File};
+
+/// Bytes per part: large enough that joining costs little, small enough that helpers finish at about the same time.
+const PART_BYTES: u64 = 12 << 20;
+
+/// The files of one drop.
+pub struct Opening {
+    /// The number under which the page waits for the answer.
+    pub id: JsValue,
+    files: Vec<File>,
+    next: usize,
+    helpers: bool,
+    split: Option<Split>,
+    scope: DedicatedWorkerGlobalScope,
+}
+
+/// The file that is being read in parts.
+struct Split {
+    file: File,
+    plan: Plan,
+    joiner: Joiner,
+    next: usize,
+    /// Parts that came before their turn; a text instead of bytes says why there are none.
+    waiting: BTreeMap<usize, Result<Uint8Array, String>>,
+}
+
+impl Opening {
+    /// For the files of a message.
+    pub fn new(id: JsValue, files: &Array, helpers: bool, scope: DedicatedWorkerGlobalScope) -> Opening {
+        let files = files.iter().filter_map(|file| file.dyn_into::<File>().ok()).collect();
+        Opening { id, files, next: 0, helpers, split: None, scope }
+    }
+
+    /// Reads files until one is to be read in parts (`false`) or all are read (`true`).
+    ///
+    /// # Errors
+    /// [`Failure`] when the browser cannot read files in a worker.
+    pub fn proceed(&mut self, engine: &mut Engine) -> Result<bool, Failure> {
+        while let Some(file) = self.files.get(self.next).cloned() {
+            let index = self.next;
+            self.next += 1;
+            if self.helpers && self.begin_split(engine, &file, index)? {
+                return Ok(false);
+            }
+            let slices = Slices::open(&file, 0)?;
+            let mut report = reporter(&self.scope, index);
+            engine.open(&file.name(), file.size() as u64, Box::new(slices), &mut report);
+        }
+        Ok(true)
+    }
+
+    fn begin_split(&mut self, engine: &mut Engine, file: &File, index: usize) -> Result<bool, Failure> {
+        let size = file.size() as u64;
+        if size < MIN_BYTES {
+            return Ok(false);
+        }
+        let mut head = Vec::new();
+        // What cannot be read here cannot be read in one piece either, and is reported there.
+        if Slices::open(file, 0)?.take(HEAD_BYTES as u64).read_to_end(&mut head).is_err() {
+            return Ok(false);
+        }
+        let Some(plan) = plan(&head, size, PART_BYTES) else { return Ok(false) };
+        let Some(joiner) = Joiner::new(&mut engine.session, &plan, &file.name(), size) else { return Ok(false) };
+        let message = Object::new();
+        set(&message, "split", &JsValue::from_str(&serde_json::to_string(&plan).unwrap_or_default()));
+        set(&message, "parts", &JsValue::from_f64(plan.cuts.len() as f64));
+        set(&message, "file", &JsValue::from_f64(index as f64));
+        let _ = self.scope.post_message(&message);
+        self.split = Some(Split { file: file.clone(), plan, joiner, next: 0, waiting: BTreeMap::new() });
+        Ok(true)
+    }
+
+    /// Takes a part that a helper has read. `true` when the file is complete and [`Opening::proceed`] may go on.
+    pub fn part(&mut self, engine: &mut Engine, part: usize, bytes: Result<Uint8Array, String>) -> bool {
+        let Some(split) = &mut self.split else { return false };
+        split.waiting.insert(part, bytes);
+        while let Some(bytes) = split.waiting.remove(&split.next) {
+            split.join(engine, bytes);
+            split.next += 1;
+            let message = Object::new();
+            set(&message, "joined", &JsValue::from_f64(split.next as f64));
+            let _ = self.scope.post_message(&message);
+        }
+        if split.next < split.plan.cuts.len() {
+            return false;
+        }
+        if let Some(split) = self.split.take() {
+            split.joiner.finish(&mut engine.session);
+        }
+        true
+    }
+}
+
+impl Split {
+    fn join(&mut self, engine: &mut Engine, bytes: Result<Uint8Array, String>) {
+        let range = self.plan.range(self.next);
+        let mut part = bytes.map_err(ImportError::Io).and_then(|bytes| {
+            let bytes = bytes.to_vec();
+            Partial::unpack(&self.plan, &bytes).ok_or_else(|| ImportError::Io("a helper answered in another language".to_string()))
+        });
+        loop {
+            match part {
+                Ok(read) => match self.joiner.add(read, &mut engine.session) {
+                    None => return,
+                    Some(at) => part = read_range(&self.plan, &self.file, range, Some(at), &mut |_| true),
+                },
+                Err(e) => return self.joiner.fail(&e),
+            }
+        }
+    }
+}
+
+fn read_range(
+    plan: &Plan,
+    file: &File,
+    range: (u64, u64),
+    exact: Option<u64>,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<Partial, ImportError> {
+    let open = |at: u64| {
+        let slices = Slices::open(file, at).map_err(|e| std::io::Error::other(e.message))?;
+        Ok(Box::new(slices) as Box<dyn Read>)
+    };
+    read_part(plan, range, exact, open, progress)
+}
+
+/// A helper's work: reads a part and gives its bytes.
+///
+/// # Errors
+/// Why there are none.
+pub fn read_for_page(plan: &str, part: usize, file: &File, scope: &DedicatedWorkerGlobalScope) -> Result<Vec<u8>, String> {
+    let plan: Plan = serde_json::from_str(plan).map_err(|e| e.to_string())?;
+    let mut report = reporter(scope, part);
+    let read = read_range(&plan, file, plan.range(part), None, &mut report).map_err(|e| e.to_string())?;
+    Ok(read.pack())
+}
+
+/// Posts the progress, at most ten times a second.
+fn reporter(scope: &DedicatedWorkerGlobalScope, file: usize) -> impl FnMut(Progress) -> bool + use<> {
+    let scope = scope.clone();
+    let mut last = f64::NEG_INFINITY;
+    move |progress| {
+        let now = js_sys::Date::now();
+        if now - last >= 100.0 {
+            last = now;
+            let progress = FileProgress { file, bytes: progress.bytes as f64, rows: progress.rows };
+            let object = Object::new();
+            set(&object, "progress", &JsValue::from_str(&serde_json::to_string(&progress).unwrap_or_default()));
+            let _ = scope.post_message(&object);
+        }
+        true
+    }
+}
