@@ -1,6 +1,6 @@
 //! Whole files, natively: import, then the first view (call tree and layout, or trace list and services).
 //!
-//! `cargo xtask bench [FILE…]`. Without files, inputs are made by the generator in `../shared/gen`, where that exists.
+//! `cargo xtask bench [--large] [FILE…]`. Without files, inputs are made by the generator in `../shared/gen`, where that exists.
 //! Each file runs in a process of its own, so that peak memory is its own. Prints a table and writes `target/bench.json`.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints, and a failure in it is its result")]
@@ -13,15 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// Kind, name and size of each generated input.
-const INPUTS: &[(&str, &str, &[&str])] = &[
-    ("perf", "perf-50.txt", &["--mb", "50"]),
-    ("folded", "folded-50.folded", &["--mb", "50"]),
-    ("chrome", "chrome-50.json", &["--mb", "50"]),
-    ("pprof-cpu", "cpu-200k.pb.gz", &["--samples", "200000"]),
-    ("otlp", "otlp-100k.json", &["--spans", "100000", "--traces", "1000"]),
-    ("jaeger", "jaeger-100k.json", &["--spans", "100000", "--traces", "1000"]),
-];
+#[path = "inputs.rs"]
+mod inputs;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -31,11 +24,9 @@ fn main() {
         println!("{}", one(Path::new(file)));
         return;
     }
-    let files: Vec<PathBuf> = if args.is_empty() { generated() } else { args.iter().map(PathBuf::from).collect() };
-    if files.is_empty() {
-        println!("no inputs: name files, or put the generator into ../shared/gen");
-        return;
-    }
+    let large = args.iter().any(|a| a == "--large");
+    let named: Vec<PathBuf> = args.iter().filter(|a| *a != "--large").map(PathBuf::from).collect();
+    let files = if named.is_empty() { inputs::generated(large) } else { named };
     println!(
         "{:<24} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10}",
         "file", "raw MB", "rows", "import s", "MB/s", "finish s", "view s", "peak MB"
@@ -110,34 +101,4 @@ fn peak_mb() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
     line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok()).map_or(0.0, |kb| kb * 1024.0 / 1e6)
-}
-
-/// Makes the inputs once, in `target/bench-data`.
-fn generated() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let manifest = root.join("../shared/gen/Cargo.toml");
-    if !manifest.exists() {
-        return Vec::new();
-    }
-    let tool = root.join("target/bench-gen");
-    let data = root.join("target/bench-data");
-    std::fs::create_dir_all(&data).unwrap();
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--quiet", "--manifest-path"])
-        .arg(&manifest)
-        .env("CARGO_TARGET_DIR", &tool)
-        .status();
-    if !built.is_ok_and(|s| s.success()) {
-        println!("the generator could not be built");
-        return Vec::new();
-    }
-    INPUTS
-        .iter()
-        .filter_map(|(kind, name, size)| {
-            let out = data.join(name);
-            let made = out.exists()
-                || Command::new(tool.join("release/hsgen")).arg(kind).arg(&out).args(*size).status().is_ok_and(|s| s.success());
-            made.then_some(out)
-        })
-        .collect()
 }

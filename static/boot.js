@@ -4,10 +4,16 @@
   'use strict';
   const inline = (id) => document.getElementById(id)?.textContent;
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  // (module (func (result v128) i32.const 0 i8x16.splat)): whether this browser runs what the page is compiled to.
+  const simd = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11);
+  const why = (error) => {
+    if (typeof WebAssembly !== 'object') return 'this browser has no WebAssembly';
+    return WebAssembly.validate(simd) ? error : 'this browser has no WebAssembly SIMD, which a page built with --no-simd does without';
+  };
   const fail = (error) => {
     document.documentElement.dataset.state = 'error';
     document.getElementById('app').textContent =
-      `hotspan could not start: ${error}. It needs a browser with WebAssembly (Chrome, Edge, Firefox or Safari of the last years).`;
+      `hotspan could not start: ${why(error)}. It needs a browser with WebAssembly (Chrome, Edge, Firefox or Safari of the last years).`;
   };
 
   async function compile() {

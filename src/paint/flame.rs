@@ -214,7 +214,9 @@ fn draw_row(boxes: &Boxes<'_>, nodes: &[u32], scale: &Scale, v: &Viewport<'_>, y
             rects.push(rect(boxes, node, (left, y, w, h), flags));
         }
     };
-    for &node in nodes {
+    let mut next = 0;
+    while let Some(&node) = nodes.get(next) {
+        next += 1;
         let i = node as usize;
         let (left, right) = (scale.x(boxes.start[i]), scale.x(boxes.start[i] + boxes.total[i]));
         if right < 0.0 || left > v.width {
@@ -224,6 +226,13 @@ fn draw_row(boxes: &Boxes<'_>, nodes: &[u32], scale: &Scale, v: &Viewport<'_>, y
         let mut flags = if matched { MATCH } else { 0 };
         if right - left < NARROW {
             flags |= MERGED;
+            // Of the boxes that begin within the same half pixel only the last can reach beyond it. The others need not be
+            // looked at, unless a search wants to know whether they match: work is by pixels, not by boxes.
+            if v.matches.is_none() {
+                let until = boxes.start[i] + NARROW / scale.per_unit.max(f64::MIN_POSITIVE);
+                let same = nodes[next..].partition_point(|n| boxes.start[*n as usize] < until);
+                next += same.saturating_sub(1);
+            }
             run = match run.take() {
                 Some((from, to, first, marks)) if left - to < NARROW => Some((from, right.max(to), first, marks | flags)),
                 mut other => {

@@ -82,6 +82,12 @@ impl Browser {
         Some(browser)
     }
 
+    /// Process id of the browser.
+    #[allow(dead_code, reason = "the benchmarks measure its memory")]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Calls a method and waits for its result.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
         let id = self.next;

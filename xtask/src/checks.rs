@@ -62,7 +62,7 @@ fn doc() -> Result {
 }
 
 fn page() -> Result {
-    build(false)?;
+    build(false, true)?;
     bundle().map(|_| ())
 }
 
@@ -77,8 +77,13 @@ fn browser() -> Result {
         .env("HOTSPAN_REQUIRE_BROWSER", "1"))
 }
 
-/// `cargo xtask bench`: benches/files.rs decides what is measured.
+/// `cargo xtask bench`: benches/files.rs, or with `--browser` benches/browser.rs decides what is measured.
 pub fn bench(args: &[String]) -> Result {
+    if args.iter().any(|a| a == "--browser") {
+        page()?;
+        let args = args.iter().filter(|a| *a != "--browser");
+        return run(cargo().args(["bench", "--locked", "--bench", "browser", "--"]).args(args).env("HOTSPAN_CHROMIUM", chromium()?));
+    }
     run(cargo().args(["bench", "--locked", "--bench", "files", "--"]).args(args))
 }
 

@@ -14,8 +14,8 @@ cargo xtask COMMAND
 
   serve [--open] [--port N]  build the page in release mode and serve it on 127.0.0.1
   test [NAME…]               every check, or only those named: fmt lints unit it doc page browser
-  build [--quick]            leave a static folder dist/ for any host
-  bundle [--quick]           leave dist/hotspan.html: the whole page in one file, for file://
+  build [--quick] [--no-simd]  leave a static folder dist/ for any host
+  bundle [--quick] [--no-simd] leave dist/hotspan.html: the whole page in one file, for file://
   bench [--browser] [FILE…]  time import, call tree and layout on generated input
   shot OUT.png [OPTION…]     take a picture of the page (see tests/browser/shot.rs)
   help                       this text
@@ -33,11 +33,12 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (command, rest) = args.split_first().map_or(("help", &[][..]), |(c, r)| (c.as_str(), r));
     let quick = rest.iter().any(|a| a == "--quick");
+    let simd = !rest.iter().any(|a| a == "--no-simd");
     let result = match command {
         "serve" => serve::run(rest),
         "test" => checks::all(rest),
-        "build" => build::build(quick).map(|folder| println!("\n{} is ready for any static host.", folder.display())),
-        "bundle" => build::build(quick).and_then(|_| bundle::bundle()).map(|file| {
+        "build" => build::build(quick, simd).map(|folder| println!("\n{} is ready for any static host.", folder.display())),
+        "bundle" => build::build(quick, simd).and_then(|_| bundle::bundle()).map(|file| {
             println!("\n{} is the whole page in one file: open it with a double click.", file.display());
         }),
         "bench" => checks::bench(rest),

@@ -13,7 +13,7 @@ pub fn run(args: &[String]) -> Result {
         Some(at) => args.get(at + 1).and_then(|n| n.parse().ok()).ok_or("--port needs a number")?,
         None => 8217,
     };
-    build(args.iter().any(|a| a == "--quick"))?;
+    build(args.iter().any(|a| a == "--quick"), !args.iter().any(|a| a == "--no-simd"))?;
     // Another hotspan may be running: then any free port serves as well.
     let listener = TcpListener::bind(("127.0.0.1", port))
         .or_else(|_| TcpListener::bind(("127.0.0.1", 0)))

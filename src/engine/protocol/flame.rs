@@ -184,6 +184,33 @@ impl FlameData {
         self.name_file.get(name).map_or("", |p| self.places.get(*p))
     }
 
+    /// First box after each box's subtree.
+    pub fn subtree_ends(&self) -> Vec<u32> {
+        let mut end: Vec<u32> = (1..=self.parent.len() as u32).collect();
+        for i in (0..end.len()).rev() {
+            if let Some(above) = end.get(self.parent[i] as usize).copied() {
+                end[self.parent[i] as usize] = above.max(end[i]);
+            }
+        }
+        end
+    }
+
+    /// Boxes directly below a box (or the outermost ones), widest first. `ends` are the [`FlameData::subtree_ends`]: work is
+    /// proportional to the number of children, not of boxes.
+    pub fn children(&self, ends: &[u32], of: Option<u32>) -> Vec<u32> {
+        let (mut at, end) = match of {
+            Some(n) => (n + 1, ends.get(n as usize).copied().unwrap_or(0)),
+            None => (0, ends.len() as u32),
+        };
+        let mut out = Vec::new();
+        while at < end {
+            out.push(at);
+            at = ends[at as usize];
+        }
+        out.sort_by(|a, b| self.total[*b as usize].total_cmp(&self.total[*a as usize]).then(a.cmp(b)));
+        out
+    }
+
     /// Call path of a box from the root, as [`crate::base::view::ViewRef::path`] holds it. In inverted graphs it begins
     /// with the function in which samples end.
     pub fn path_of(&self, node: u32) -> Vec<String> {

@@ -46,12 +46,20 @@ pub fn Flame(props: &ViewProps) -> Html {
         let data = data.clone();
         use_memo((key, s.place.path.clone()), move |(_, path)| if path.is_empty() { None } else { data?.find_path(path) })
     };
+    let ends = {
+        let data = data.clone();
+        use_memo(key, move |_| data.map_or_else(Vec::new, |d| d.subtree_ends()))
+    };
     {
         // A link to a path selects the box at its end; another picture has other boxes.
         let (selected, root) = (selected.clone(), *root);
         use_effect_with((key, root), move |_| selected.set(root));
     }
     let chosen = (*selected).filter(|n| data.as_ref().is_some_and(|d| (*n as usize) < d.parent.len()));
+    let children = {
+        let (data, ends) = (data.clone(), ends.clone());
+        use_memo((key, chosen), move |_| data.map_or_else(Vec::new, |d| d.children(&ends, chosen)))
+    };
     {
         let shared = s.clone();
         let selected = selected.clone();
@@ -112,7 +120,7 @@ pub fn Flame(props: &ViewProps) -> Html {
         (Answer::Failed(why), _) => html! { <p class="empty">{ why }</p> },
         (_, None) => html! { <div class="skeleton" aria-busy="true"></div> },
         (_, Some(data)) if data.parent.is_empty() => html! { <p class="empty">{ "No sample of this selection has frames." }</p> },
-        (_, Some(data)) => picture(s, &data, *root, chosen, (*matches).clone(), &selected),
+        (_, Some(data)) => picture(s, &data, *root, chosen, &children, (*matches).clone(), &selected),
     };
     html! { <div class="flame">{ toolbar }{ body }</div> }
 }
@@ -130,6 +138,7 @@ fn picture(
     data: &Rc<FlameData>,
     root: Option<u32>,
     chosen: Option<u32>,
+    children: &[u32],
     matches: Option<Rc<Matches>>,
     selected: &UseStateHandle<Option<u32>>,
 ) -> Html {
@@ -187,7 +196,7 @@ fn picture(
                     <FlameCanvas data={data.clone()} {matches} selected={chosen} {window} {reveal} {select} zoom_to={zoom_to.clone()} {zoom} generation={s.generation} />
                     if !note.is_empty() { <p class="note">{ note }</p> }
                 </div>
-                { inspector(s, data, chosen, zoom_to, selected) }
+                { inspector(s, data, chosen, children, zoom_to, selected) }
             </div>
         </>
     }
@@ -215,19 +224,12 @@ fn inspector(
     s: &super::Shared,
     data: &Rc<FlameData>,
     chosen: Option<u32>,
+    children: &[u32],
     zoom_to: Callback<Option<u32>>,
     selected: &UseStateHandle<Option<u32>>,
 ) -> Html {
     let unit = data.head.unit.clone();
     let share = |w: f64| format_share(if data.head.extent > 0.0 { w / data.head.extent } else { 0.0 });
-    let end = chosen.map_or(data.parent.len(), |n| {
-        let depth = data.depth[n as usize];
-        data.depth[n as usize + 1..].iter().position(|d| *d <= depth).map_or(data.parent.len(), |at| n as usize + 1 + at)
-    });
-    let first = chosen.map_or(0, |n| n as usize + 1);
-    let parent = chosen.unwrap_or(u32::MAX);
-    let mut children: Vec<u32> = (first..end).filter(|i| data.parent[*i] == parent).map(|i| i as u32).collect();
-    children.sort_by(|a, b| data.total[*b as usize].total_cmp(&data.total[*a as usize]).then(a.cmp(b)));
     let title = chosen.map_or("Everything".to_string(), |n| data.name_of(n).to_string());
     let total = chosen.map_or(data.head.extent, |n| data.total[n as usize]);
     let own = chosen.map_or(0.0, |n| data.self_weight[n as usize]);

@@ -171,6 +171,12 @@ impl FlameCanvas {
         ctx.clear_rect(0.0, 0.0, w, h);
         let picture = draw(&boxes(&props.data), &self.rows, &self.viewport(props));
         self.fill(&ctx, &picture, props.matches.is_some());
+        // Anyone who measures can see when a picture is complete.
+        let count = canvas.dataset().get("drawn").and_then(|n| n.parse::<u32>().ok()).map_or(1, |n| n.wrapping_add(1));
+        let _ = canvas.dataset().set("drawn", &count.to_string());
+        if count == 1 {
+            dom::mark("hotspan:drawn");
+        }
         if props.data.head.mode == FlameMode::Chart {
             ctx.set_fill_style_str(&self.palette.strong);
             ctx.set_font("600 11px system-ui, sans-serif");
