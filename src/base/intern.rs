@@ -99,10 +99,20 @@ pub struct PairIndex {
 const FREE: u32 = u32::MAX;
 
 impl PairIndex {
+    fn first(&self, a: u32, b: u32) -> usize {
+        let key = (u64::from(a) << 32 | u64::from(b)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (key ^ key >> 32) as usize & self.slots.len().wrapping_sub(1)
+    }
+
+    /// What stands in the slot where a pair is looked for first: pair and row. Looking at many of them before any is decided
+    /// upon lets the memory answer all at once.
+    pub fn glance(&self, a: u32, b: u32) -> (u32, u32, u32) {
+        self.slots.get(self.first(a, b)).copied().unwrap_or((0, 0, FREE))
+    }
+
     fn slot(&self, a: u32, b: u32) -> usize {
         let mask = self.slots.len() - 1;
-        let key = (u64::from(a) << 32 | u64::from(b)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut at = (key ^ key >> 32) as usize & mask;
+        let mut at = self.first(a, b);
         loop {
             let (x, y, row) = self.slots[at];
             if row == FREE || x == a && y == b {
@@ -114,7 +124,7 @@ impl PairIndex {
 
     /// The row of a pair; an unknown pair gets `new`, and `true` says so.
     pub fn get_or_insert(&mut self, a: u32, b: u32, new: u32) -> (u32, bool) {
-        if self.used * 8 >= self.slots.len() * 5 {
+        if self.used * 2 >= self.slots.len() {
             self.grow();
         }
         let at = self.slot(a, b);

@@ -1,5 +1,6 @@
 //! The engine: one session, requests in, responses out. The same in the page's worker and in the native command.
 
+pub mod parts;
 pub mod protocol;
 pub mod views;
 
@@ -39,7 +40,9 @@ impl Engine {
     /// Links, and runs the rules.
     pub fn finish(&mut self) {
         self.link();
-        self.report = findings::run(&findings::Context::new(&self.session, &self.settings));
+        let cx = findings::Context::new(&self.session, &self.settings);
+        self.report = findings::run(&cx);
+        self.cache.selections.trees = cx.into_trees();
     }
 
     /// Answers a request of the page.

@@ -1,10 +1,12 @@
 //! The samples of a profile on which rules for CPU profiles stand: idle ones removed, counted as events.
 
+use super::owner::libraries;
 use crate::analysis::categories::{CategorySet, Classifier};
 use crate::base::ids::{FuncId, ProfileId, StackId};
 use crate::model::Session;
 use crate::model::profile::{Profile, ValueKind};
 use crate::model::symbols::FUNC_UNSYMBOLIZED;
+use std::cell::OnceCell;
 
 /// Functions below this share of the whole are not classified (PROFILES 3: 0.05 %).
 const CLASSIFY_SHARE: f64 = 0.0005;
@@ -50,6 +52,9 @@ pub struct Active<'a> {
     class: Vec<CategorySet>,
     leaf_class: Vec<CategorySet>,
     runtimes: Vec<&'static str>,
+    /// By function row: a frame of Go's preemption.
+    folded: Vec<bool>,
+    library: OnceCell<Vec<bool>>,
 }
 
 /// Languages that remedies tell apart, by the runtimes of the taxonomy.
@@ -112,6 +117,8 @@ impl<'a> Active<'a> {
             class: vec![CategorySet::default(); s.funcs.len()],
             leaf_class: vec![CategorySet::default(); s.funcs.len()],
             runtimes: Vec::new(),
+            folded: folded(session),
+            library: OnceCell::new(),
         };
         out.classify(&counts);
         let wall = profile.value_types[value].kind == ValueKind::WallTime;
@@ -168,6 +175,8 @@ impl<'a> Active<'a> {
             class: vec![CategorySet::default(); n],
             leaf_class: vec![CategorySet::default(); n],
             runtimes: Vec::new(),
+            folded: folded(session),
+            library: OnceCell::new(),
         };
         let column = &profile.samples.values[value];
         out.classify(column);
@@ -216,12 +225,17 @@ impl<'a> Active<'a> {
 
     fn without_preemption(&self, stack: StackId) -> StackId {
         let mut at = stack;
-        while FOLDED.contains(&self.name(self.func(at)))
+        while self.folded[self.func(at).index()]
             && let Some(prefix) = self.session.symbols.stacks.prefix[at.index()].get()
         {
             at = prefix;
         }
         at
+    }
+
+    /// For every function whether it is library code.
+    pub fn library(&self) -> &[bool] {
+        self.library.get_or_init(|| libraries(self))
     }
 
     /// The function of a stack's topmost frame, canonical.
@@ -269,6 +283,16 @@ impl<'a> Active<'a> {
     pub fn unknown_share(&self) -> f64 {
         if self.count > 0 { self.unknown as f64 / self.count as f64 } else { 0.0 }
     }
+}
+
+fn folded(session: &Session) -> Vec<bool> {
+    let mut out = vec![false; session.symbols.funcs.len()];
+    for name in FOLDED {
+        if let Some(func) = session.strings.find(name).and_then(|name| session.symbols.funcs.find_by_name(name)) {
+            out[func.index()] = true;
+        }
+    }
+    out
 }
 
 /// Time on a CPU if there is a column of it, else the default.

@@ -2,9 +2,8 @@
 
 use super::active::{Active, cpu_profiles};
 use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, Threshold, fingerprint};
-use super::owner::{libraries, owner};
+use super::owner::owner;
 use super::{Context, Detector, Outcome, counted};
-use crate::analysis::call_tree::{Order, call_tree};
 use crate::analysis::neighbours::heaviest_path;
 use crate::analysis::weights::Selection;
 use crate::base::ids::FuncId;
@@ -83,7 +82,7 @@ impl Detector for AllocationPressure {
         let (mut findings, mut checked, mut samples) = (Vec::new(), 0, 0);
         let mut reason = String::new();
         for (id, p) in profiles {
-            let active = Active::new(cx.session, id, p);
+            let active = cx.active(id, p);
             if (active.count as f64) < cx.threshold(&RULE, "min-active-samples") {
                 reason = format!("because there are only {} samples that are not idle", active.count);
                 continue;
@@ -129,7 +128,7 @@ fn pressure(active: &Active<'_>) -> Pressure {
         }
         seen[row] = bits;
     }
-    let library = libraries(active);
+    let library = active.library();
     let mut out = Pressure::default();
     for a in &active.stacks {
         let mut bits = seen[a.stack.index()];
@@ -151,7 +150,7 @@ fn pressure(active: &Active<'_>) -> Pressure {
         out.alloc += if alloc { a.count } else { 0 };
         out.assist += if bits & PAYS != 0 { a.count } else { 0 };
         if (alloc || bits & PAYS != 0)
-            && let Some(owner) = owner(active, &library, a.stack)
+            && let Some(owner) = owner(active, library, a.stack)
         {
             *out.owners.entry(owner.func).or_default() += a.count;
         }
@@ -181,7 +180,7 @@ fn describe(cx: &Context<'_>, active: &Active<'_>, found: &Pressure) -> Option<F
     owners.retain(|(_, n)| *n as f64 >= cx.threshold(&RULE, "min-samples") / 2.0);
     owners.sort_by_key(|(f, n)| (std::cmp::Reverse(*n), active.name(*f)));
     let selection = Selection { profile: active.id.index(), value: active.value, thread: None };
-    let tree = call_tree(active.session, selection, Order::Heaviest);
+    let tree = cx.tree(selection);
     let view = |view| ViewRef { profile: Some(active.id.0), value: Some(active.value_name().to_string()), ..ViewRef::of(view) };
     let mut evidence = vec![Evidence {
         text: format!(

@@ -4,9 +4,8 @@ use super::active::{Active, cpu_profiles};
 use super::finding::{Finding, Rule, Threshold};
 use super::loop_shape::{Limits, Places, Verdict};
 use super::loop_text::{Claim, describe};
-use super::owner::{Owner, libraries, owner};
+use super::owner::{Owner, owner};
 use super::{Context, Detector, Outcome, counted};
-use crate::analysis::call_tree::{Order, call_tree};
 use crate::analysis::weights::Selection;
 use crate::base::ids::{FuncId, StackId};
 use crate::base::quantity::format_count;
@@ -92,7 +91,7 @@ impl Detector for HotLoop {
         }
         let (mut findings, mut checked, mut samples, mut few) = (Vec::new(), 0_usize, 0, 0);
         for (id, p) in profiles {
-            let active = Active::new(cx.session, id, p);
+            let active = cx.active(id, p);
             if (active.count as f64) < cx.threshold(&RULE, "min-active-samples") {
                 few += 1;
                 continue;
@@ -133,14 +132,14 @@ fn of_profile(cx: &Context<'_>, active: &Active<'_>, findings: &mut Vec<Finding>
         return;
     }
     let selection = Selection { profile: active.id.index(), value: active.value, thread: None };
-    let tree = call_tree(active.session, selection, Order::Heaviest);
+    let tree = cx.tree(selection);
     findings.extend(claims.iter().filter_map(|c| describe(cx, active, &tree, c)));
 }
 
 /// Collects samples by owner.
 fn groups(active: &Active<'_>) -> BTreeMap<FuncId, Group> {
     let s = &active.session.symbols;
-    let library = libraries(active);
+    let library = active.library();
     let mut out: BTreeMap<FuncId, Group> = BTreeMap::new();
     for a in active.stacks.iter().filter(|a| !a.thread.any(&["gc", "jit"])) {
         let leaf = active.func(a.stack);
@@ -148,7 +147,7 @@ fn groups(active: &Active<'_>) -> BTreeMap<FuncId, Group> {
         if active.leaf_class_of(leaf).any(&["gc", "jit", "idle"]) {
             continue;
         }
-        let Some(Owner { func, at, body }) = owner(active, &library, a.stack) else { continue };
+        let Some(Owner { func, at, body }) = owner(active, library, a.stack) else { continue };
         let group = out.entry(func).or_default();
         let frame = s.stacks.frame[at.index()].index();
         let (offset, address, line) = (s.frames.offset[frame], s.frames.address[frame], s.frames.line[frame]);

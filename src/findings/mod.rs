@@ -15,11 +15,16 @@ pub mod loop_shape;
 pub mod loop_text;
 pub mod owner;
 
+use crate::analysis::call_tree::{CallTree, Order, call_tree};
+use crate::analysis::weights::Selection;
 use crate::base::ids::ProfileId;
 use crate::model::Session;
+use active::Active;
 use calls::CallTable;
 use finding::{Confidence, Finding, Rule, RuleStatus, RuleVerdict, Severity};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Every rule.
 pub const DETECTORS: &[&dyn Detector] = &[
@@ -39,12 +44,33 @@ pub struct Context<'a> {
     /// Thresholds that the user changed: (rule, threshold, value).
     pub settings: &'a [(String, String, f64)],
     calls: OnceCell<CallTable>,
+    active: RefCell<BTreeMap<ProfileId, Rc<Active<'a>>>>,
+    trees: RefCell<Trees>,
 }
+
+/// Call trees of whole selections, heaviest first.
+pub type Trees = BTreeMap<Selection, Rc<CallTree>>;
 
 impl<'a> Context<'a> {
     /// For one run of the rules over a session.
     pub fn new(session: &'a Session, settings: &'a [(String, String, f64)]) -> Context<'a> {
-        Context { session, settings, calls: OnceCell::new() }
+        Context { session, settings, calls: OnceCell::new(), active: RefCell::default(), trees: RefCell::default() }
+    }
+
+    /// The active samples of a CPU profile, counted on first use.
+    pub fn active(&self, id: ProfileId, profile: &'a crate::model::profile::Profile) -> Rc<Active<'a>> {
+        self.active.borrow_mut().entry(id).or_insert_with(|| Rc::new(Active::new(self.session, id, profile))).clone()
+    }
+
+    /// The call tree of a selection, built on first use.
+    pub fn tree(&self, selection: Selection) -> Rc<CallTree> {
+        let build = || Rc::new(call_tree(self.session, selection, Order::Heaviest));
+        self.trees.borrow_mut().entry(selection).or_insert_with(build).clone()
+    }
+
+    /// The trees that the rules needed: the views need them next.
+    pub fn into_trees(self) -> Trees {
+        self.trees.into_inner()
     }
 
     /// The calls of all traces, described on first use.
@@ -59,7 +85,7 @@ impl<'a> Context<'a> {
     }
 
     /// The profiles with their positions.
-    pub fn profiles(&self) -> impl Iterator<Item = (ProfileId, &crate::model::profile::Profile)> {
+    pub fn profiles(&self) -> impl Iterator<Item = (ProfileId, &'a crate::model::profile::Profile)> {
         self.session.profiles.iter().enumerate().map(|(i, p)| (ProfileId::from_index(i), p))
     }
 }

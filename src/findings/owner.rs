@@ -211,8 +211,8 @@ pub fn owner(active: &Active<'_>, library: &[bool], stack: StackId) -> Option<Ow
     let mut body = true;
     loop {
         let func = active.func(at);
-        let name = active.name(func);
         if !library[func.index()] {
+            let name = active.name(func);
             let nobody = starts_with_any(name, &NOBODY[6..]) || NOBODY.contains(&name) || is_interpreter(name);
             return (!nobody).then_some(Owner { func, at, body });
         }

@@ -17,6 +17,8 @@ pub mod perf_events;
 pub mod perf_lines;
 pub mod perf_script;
 pub mod pprof;
+pub mod pprof_prune;
+pub mod pprof_samples;
 pub mod pprof_tables;
 pub mod span_parts;
 pub mod span_sink;

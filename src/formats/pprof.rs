@@ -1,11 +1,11 @@
 //! pprof: `perftools.profiles.Profile` (google/pprof proto/profile.proto), gzip or not. Numbers follow `go tool pprof`.
 
+use super::pprof_samples::Samples;
 use super::pprof_tables::Tables;
-use super::wire::{Fields, Value, repeated};
+use super::wire::{Fields, Value};
 use super::{Format, Import, ImportError, Prefix, Sniff};
-use crate::base::ids::{LabelSetId, StackId};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
-use crate::model::profile::{Label, Profile, ValueKind, ValueType};
+use crate::model::profile::{Profile, ValueKind, ValueType};
 use std::io::BufRead;
 
 const NAME: &str = "pprof";
@@ -13,16 +13,6 @@ const CUT: DiagnosticCode = DiagnosticCode {
     code: "pprof/cut",
     level: Level::DataLoss,
     message: "The file is cut or damaged; what lies before the place was read.",
-};
-const VALUES: DiagnosticCode = DiagnosticCode {
-    code: "pprof/value-count",
-    level: Level::DataLoss,
-    message: "Samples whose number of values differs from the number of value types were dropped.",
-};
-const NO_LOCATION: DiagnosticCode = DiagnosticCode {
-    code: "pprof/missing-location",
-    level: Level::DataLoss,
-    message: "Samples name locations that the file does not define; those frames are shown as <unknown>.",
 };
 const PRUNED: DiagnosticCode = DiagnosticCode {
     code: "pprof/drop-frames",
@@ -82,18 +72,48 @@ impl Format for Pprof {
     }
 
     fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
-        let mut bytes = Vec::new();
-        let mut chunk = vec![0; 1 << 20];
-        loop {
-            let n = input.read(&mut chunk)?;
-            if n == 0 {
-                break;
-            }
-            bytes.extend_from_slice(&chunk[..n]);
-            import.tick(0)?;
+        let (mut tables, mut samples) = (Tables::default(), Samples::default());
+        stream(input, import, &mut tables, &mut samples)?;
+        samples.complete();
+        tables.check(!samples.is_empty())?;
+        store(&tables, samples, import)
+    }
+}
+
+/// How much is read at a time.
+const CHUNK: usize = 1 << 20;
+
+/// Splits the file into its fields as it comes: of a file of any size only a chunk and the tables are held.
+fn stream(input: &mut dyn BufRead, import: &mut Import<'_>, tables: &mut Tables, samples: &mut Samples) -> Result<(), ImportError> {
+    let (mut buf, mut at, mut base, mut ended) = (Vec::new(), 0, 0_u64, false);
+    // How many bytes are wanted before the next field is tried: long ones must not be tried at every chunk.
+    let mut wanted = 1;
+    loop {
+        while !ended && buf.len() - at < wanted.max(CHUNK / 2) {
+            let bytes = input.fill_buf()?;
+            let n = bytes.len();
+            buf.extend_from_slice(bytes);
+            input.consume(n);
+            ended = n == 0;
         }
-        drop(chunk);
-        read(&bytes, import)
+        let mut fields = Fields::new(&buf[at..]);
+        let before = at;
+        while let Some((number, value)) = fields.next() {
+            match number {
+                2 => samples.add(value.bytes()),
+                _ => tables.field(number, value),
+            }
+            at = before + fields.position();
+        }
+        import.tick(samples.len() as u64)?;
+        wanted = if at == before { (buf.len() - at) * 2 } else { 1 };
+        base += at as u64;
+        buf.drain(..at);
+        at = 0;
+        if ended {
+            tables.cut = (!buf.is_empty()).then_some(base);
+            return Ok(());
+        }
     }
 }
 
@@ -112,10 +132,9 @@ fn malformed(reason: &str) -> ImportError {
     ImportError::Malformed { format: NAME, reason: reason.to_string() }
 }
 
-fn read(bytes: &[u8], import: &mut Import<'_>) -> Result<(), ImportError> {
-    let tables = Tables::scan(bytes)?;
+fn store(tables: &Tables, samples: Samples, import: &mut Import<'_>) -> Result<(), ImportError> {
     if let Some(at) = tables.cut {
-        import.report(CUT, At::Byte(at as u64), &format!("of {} bytes", bytes.len()));
+        import.report(CUT, At::Byte(at), "");
     }
     let head = &tables.head;
     let types: Vec<ValueType> = tables
@@ -139,7 +158,7 @@ fn read(bytes: &[u8], import: &mut Import<'_>) -> Result<(), ImportError> {
     if frames.pruned > 0 {
         import.report(PRUNED, At::File, &tables.text(head.drop_frames));
     }
-    read_samples(&tables, &frames, &mut profile, import)?;
+    samples.store(tables, &frames, &mut profile, import);
     import.session.profiles.push(profile);
     Ok(())
 }
@@ -147,99 +166,6 @@ fn read(bytes: &[u8], import: &mut Import<'_>) -> Result<(), ImportError> {
 /// `go tool pprof`: the default type compared as a string, else the last one.
 fn default_value(default: &str, types: &[ValueType]) -> usize {
     types.iter().position(|t| !default.is_empty() && t.name == default).unwrap_or(types.len() - 1)
-}
-
-fn read_samples(
-    tables: &Tables<'_>,
-    frames: &super::pprof_tables::Frames,
-    profile: &mut Profile,
-    import: &mut Import<'_>,
-) -> Result<(), ImportError> {
-    let width = profile.value_types.len();
-    let (mut locations, mut values, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-    let mut sets = LabelSets::default();
-    let mut any_label = false;
-    for (number, &sample) in tables.samples.iter().enumerate() {
-        locations.clear();
-        values.clear();
-        labels.clear();
-        let mut fields = Fields::new(sample);
-        for (field, value) in fields.by_ref() {
-            match field {
-                1 => repeated(value, &mut locations),
-                2 => repeated(value, &mut values),
-                3 => labels.push(tables.label(value.bytes(), import)),
-                _ => {}
-            }
-        }
-        import.ledger.records_in += 1;
-        let at = At::Record(number as u64 + 1);
-        let kept = values.len() == width && fields.damaged_at().is_none();
-        for (value, of) in values.iter().zip(&profile.value_types) {
-            import.ledger.weigh(&of.name, &of.unit, *value as i64, kept);
-        }
-        if !kept {
-            import.report(VALUES, at, &format!("{} values for {width} types", values.len()));
-            continue;
-        }
-        import.ledger.records_kept += 1;
-        let mut stack = StackId::NONE;
-        let mut missing = 0;
-        for &frame in frames.of_sample(&locations, &mut missing) {
-            stack = import.session.symbols.stacks.push(stack, frame);
-        }
-        if missing > 0 {
-            import.report(NO_LOCATION, at, &format!("{missing} of {} locations", locations.len()));
-        }
-        profile.samples.stack.push(stack);
-        for (column, value) in profile.samples.values.iter_mut().zip(&values) {
-            column.push(*value as i64);
-        }
-        any_label |= !labels.is_empty();
-        let set = sets.intern(&labels, profile);
-        profile.samples.labels.push(set);
-        if number % 8192 == 0 {
-            import.tick(number as u64)?;
-        }
-    }
-    if !any_label {
-        profile.samples.labels = Vec::new();
-    }
-    Ok(())
-}
-
-/// Distinct label sets; a set without labels is `NONE`.
-#[derive(Default)]
-struct LabelSets {
-    index: crate::base::intern::RowIndex,
-}
-
-impl LabelSets {
-    fn intern(&mut self, labels: &[Label], profile: &mut Profile) -> LabelSetId {
-        if labels.is_empty() {
-            return LabelSetId::NONE;
-        }
-        fn hash(labels: &[Label]) -> u64 {
-            use crate::base::hash::hash_u64;
-            labels.iter().fold(0, |h, l| {
-                hash_u64(hash_u64(h, u64::from(l.key.0) << 32 | u64::from(l.text.0)), l.number as u64 ^ u64::from(l.unit.0) << 40)
-            })
-        }
-        let table = &mut profile.labels;
-        let own = hash(labels);
-        if let Some(row) = self.index.find(own, |row| table.set(LabelSetId(row)) == labels) {
-            return LabelSetId(row);
-        }
-        if table.start.is_empty() {
-            table.start.push(0);
-        }
-        let row = table.start.len() as u32 - 1;
-        table.labels.extend_from_slice(labels);
-        table.start.push(table.labels.len() as u32);
-        let table = &profile.labels;
-        self.index.insert(own, row, |row| hash(table.set(LabelSetId(row))));
-        LabelSetId(row)
-    }
 }
 
 /// What a sample type measures, by the names that Go, gperftools, Java, Node and Rust producers use.

@@ -1,11 +1,12 @@
 //! The tables of a pprof file: strings, functions, locations, mappings; and their frames in the session.
 
 use super::names::simple_name;
+use super::pprof_prune::Pruner;
 use super::wire::{Fields, Value, repeated};
 use super::{Import, ImportError};
-use crate::base::ids::{FrameId, MappingId, StringId};
+use crate::base::ids::{FrameId, MappingId, StackId, StringId};
 use crate::model::profile::Label;
-use crate::model::symbols::{FRAME_INLINED, FUNC_UNSYMBOLIZED, FrameKey, FuncKey, NO_ADDRESS};
+use crate::model::symbols::{FRAME_INLINED, FUNC_UNSYMBOLIZED, FrameKey, FuncKey, NO_ADDRESS, StackTable};
 use std::collections::HashMap;
 
 /// Scalar fields; texts are positions in the string table.
@@ -27,21 +28,52 @@ pub struct Head {
     pub default_type: u64,
 }
 
-/// A file, split into its messages; nothing is copied.
+/// Messages or texts one behind the other.
 #[derive(Debug, Default)]
-pub struct Tables<'a> {
+pub struct Blobs {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Blobs {
+    /// Appends one.
+    pub fn push(&mut self, blob: &[u8]) {
+        self.bytes.extend_from_slice(blob);
+        self.ends.push(self.bytes.len());
+    }
+    /// The one at a position.
+    pub fn get(&self, at: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(at)?;
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        self.bytes.get(start..end)
+    }
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+    fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        (0..self.len()).filter_map(|at| self.get(at))
+    }
+}
+
+/// What a file holds besides its samples.
+#[derive(Debug, Default)]
+pub struct Tables {
     /// Scalars.
     pub head: Head,
     /// Type and unit of each value.
     pub sample_types: Vec<(u64, u64)>,
-    /// Encoded samples.
-    pub samples: Vec<&'a [u8]>,
     /// Where the file breaks off.
-    pub cut: Option<usize>,
-    strings: Vec<&'a [u8]>,
-    mappings: Vec<&'a [u8]>,
-    locations: Vec<&'a [u8]>,
-    functions: Vec<&'a [u8]>,
+    pub cut: Option<u64>,
+    times: u32,
+    strings: Blobs,
+    mappings: Blobs,
+    locations: Blobs,
+    functions: Blobs,
 }
 
 /// Ids of the file to rows: a dense vector for the usual small ids, a map for addresses used as ids.
@@ -73,6 +105,36 @@ impl Ids {
     }
 }
 
+/// A label as the file gives it: positions in its string table, and a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RawLabel {
+    /// Key.
+    pub key: u64,
+    /// Text; 0 for a number.
+    pub text: u64,
+    /// Number.
+    pub number: i64,
+    /// Unit of the number.
+    pub unit: u64,
+}
+
+impl RawLabel {
+    /// Reads a label message.
+    pub fn read(bytes: &[u8]) -> RawLabel {
+        let mut out = RawLabel::default();
+        for (field, value) in Fields::new(bytes) {
+            match field {
+                1 => out.key = value.u64(),
+                2 => out.text = value.u64(),
+                3 => out.number = value.i64(),
+                4 => out.unit = value.u64(),
+                _ => {}
+            }
+        }
+        out
+    }
+}
+
 /// Frames of every location, root side first, in one vector.
 pub struct Frames {
     ids: Ids,
@@ -94,76 +156,91 @@ enum Prune {
     Whole,
 }
 
+/// How far a walk from the root of a stack has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    /// The stack so far.
+    pub stack: StackId,
+    /// Locations that the file does not define.
+    pub missing: u32,
+    /// A frame of the user's own was met: only below it drop_frames prunes, or a matching root would empty the stack.
+    user_seen: bool,
+    /// The rest is pruned.
+    ended: bool,
+}
+
+impl Walk {
+    /// Before the first location.
+    pub const ROOT: Walk = Walk { stack: StackId::NONE, missing: 0, user_seen: false, ended: false };
+}
+
 impl Frames {
-    /// Frames of a sample from root to leaf. `locations` are leaf first, as in the file.
-    pub fn of_sample<'f>(&'f self, locations: &[u64], missing: &mut u32) -> std::vec::IntoIter<&'f FrameId> {
-        let mut out: Vec<&FrameId> = Vec::with_capacity(locations.len() + 8);
-        let mut user_seen = false;
-        for id in locations.iter().rev() {
-            let Some(row) = self.ids.get(*id) else {
-                *missing += 1;
-                out.push(&self.unknown);
-                continue;
-            };
-            // Frames below the first frame of the user's own stay: a matching root would empty the stack.
-            let prune = self.prune[row];
-            if prune == Prune::Whole && user_seen {
-                break;
-            }
-            out.extend(&self.frames[self.start[row] as usize..self.start[row + 1] as usize]);
-            if prune == Prune::Beneath && user_seen {
-                break;
-            }
-            user_seen |= prune == Prune::Keep;
+    /// The walk after one more location.
+    pub fn step(&self, walk: Walk, location: u64, stacks: &mut StackTable) -> Walk {
+        let mut walk = walk;
+        if walk.ended {
+            return walk;
         }
-        out.into_iter()
+        let Some(row) = self.ids.get(location) else {
+            walk.missing += 1;
+            walk.stack = stacks.push(walk.stack, self.unknown);
+            return walk;
+        };
+        let prune = self.prune[row];
+        if prune == Prune::Whole && walk.user_seen {
+            walk.ended = true;
+            return walk;
+        }
+        for frame in &self.frames[self.start[row] as usize..self.start[row + 1] as usize] {
+            walk.stack = stacks.push(walk.stack, *frame);
+        }
+        walk.ended = prune == Prune::Beneath && walk.user_seen;
+        walk.user_seen |= prune == Prune::Keep;
+        walk
     }
 }
 
-impl<'a> Tables<'a> {
-    /// Splits the file.
+impl Tables {
+    /// Takes a field of the profile, other than a sample.
+    pub fn field(&mut self, number: u64, value: Value<'_>) {
+        match number {
+            1 => self.sample_types.push(value_type(value.bytes())),
+            3 => self.mappings.push(value.bytes()),
+            4 => self.locations.push(value.bytes()),
+            5 => self.functions.push(value.bytes()),
+            6 => self.strings.push(value.bytes()),
+            7 => self.head.drop_frames = value.u64(),
+            8 => self.head.keep_frames = value.u64(),
+            9 => {
+                self.head.time_ns = value.i64();
+                self.times += 1;
+            }
+            10 => self.head.duration_ns = value.i64(),
+            11 => self.head.period_type = Some(value_type(value.bytes())),
+            12 => self.head.period = value.i64(),
+            14 => self.head.default_type = value.u64(),
+            _ => {}
+        }
+    }
+
+    /// Whether what was read makes a profile; `samples` tells whether there are any.
     ///
     /// # Errors
     /// `Malformed` when it cannot be a single profile.
-    pub fn scan(bytes: &'a [u8]) -> Result<Tables<'a>, ImportError> {
+    pub fn check(&self, samples: bool) -> Result<(), ImportError> {
         let malformed = |reason: &str| ImportError::Malformed { format: "pprof", reason: reason.to_string() };
-        let mut t = Tables::default();
-        let mut times = 0;
-        let mut fields = Fields::new(bytes);
-        for (number, value) in fields.by_ref() {
-            match number {
-                1 => t.sample_types.push(value_type(value.bytes())),
-                2 => t.samples.push(value.bytes()),
-                3 => t.mappings.push(value.bytes()),
-                4 => t.locations.push(value.bytes()),
-                5 => t.functions.push(value.bytes()),
-                6 => t.strings.push(value.bytes()),
-                7 => t.head.drop_frames = value.u64(),
-                8 => t.head.keep_frames = value.u64(),
-                9 => {
-                    t.head.time_ns = value.i64();
-                    times += 1;
-                }
-                10 => t.head.duration_ns = value.i64(),
-                11 => t.head.period_type = Some(value_type(value.bytes())),
-                12 => t.head.period = value.i64(),
-                14 => t.head.default_type = value.u64(),
-                _ => {}
-            }
-        }
-        t.cut = fields.damaged_at();
-        if times > 1 {
+        if self.times > 1 {
             return Err(malformed(
                 "it is several profiles glued together; merge them with `go tool pprof -proto A B` or open them one by one",
             ));
         }
-        if t.strings.first().is_some_and(|first| !first.is_empty()) {
+        if self.strings.get(0).is_some_and(|first| !first.is_empty()) {
             return Err(malformed("its string table does not begin with an empty text, as the format demands"));
         }
-        if t.cut.is_some() && t.strings.is_empty() && !t.samples.is_empty() {
+        if self.cut.is_some() && self.strings.is_empty() && samples {
             return Err(malformed("it breaks off before its string table, so no name or unit is known; record or download it again"));
         }
-        Ok(t)
+        Ok(())
     }
 
     /// A text of the string table; empty when the position does not exist.
@@ -179,23 +256,13 @@ impl<'a> Tables<'a> {
     }
 
     /// A label; a number without unit takes `bytes` for `alignment` and `request`, else none.
-    pub fn label(&self, bytes: &[u8], import: &mut Import<'_>) -> Label {
-        let (mut key, mut text, mut number, mut unit) = (0, 0, 0, 0);
-        for (field, value) in Fields::new(bytes) {
-            match field {
-                1 => key = value.u64(),
-                2 => text = value.u64(),
-                3 => number = value.i64(),
-                4 => unit = value.u64(),
-                _ => {}
-            }
-        }
-        let key_id = self.intern(key, import);
-        let mut unit = self.intern(unit, import);
-        if text == 0 && unit.is_none() && matches!(self.text(key).as_str(), "alignment" | "request" | "bytes") {
+    pub fn label(&self, raw: RawLabel, import: &mut Import<'_>) -> Label {
+        let key = self.intern(raw.key, import);
+        let mut unit = self.intern(raw.unit, import);
+        if raw.text == 0 && unit.is_none() && matches!(self.text(raw.key).as_str(), "alignment" | "request" | "bytes") {
             unit = import.session.strings.intern("bytes");
         }
-        Label { key: key_id, text: self.intern(text, import), number, unit }
+        Label { key, text: self.intern(raw.text, import), number: raw.number, unit }
     }
 
     /// Interns the frames of every location.
@@ -203,10 +270,10 @@ impl<'a> Tables<'a> {
     /// # Errors
     /// `Stopped` when the user cancelled.
     pub fn frames(&self, import: &mut Import<'_>) -> Result<Frames, ImportError> {
-        let functions: Vec<Function> = self.functions.iter().map(|bytes| Function::read(bytes)).collect();
+        let functions: Vec<Function> = self.functions.iter().map(Function::read).collect();
         let function_ids = Ids::new(functions.iter().map(|f| f.id));
         let mut mapping_rows = Vec::with_capacity(self.mappings.len());
-        for bytes in &self.mappings {
+        for bytes in self.mappings.iter() {
             let (mut id, mut file, mut build) = (0, 0, 0);
             for (field, value) in Fields::new(bytes) {
                 match field {
@@ -228,7 +295,7 @@ impl<'a> Tables<'a> {
         let unknown = FuncKey { flags: FUNC_UNSYMBOLIZED, ..FuncKey::named(unknown_name) };
         let unknown = import.session.symbols.funcs.intern(unknown);
         let mut out = Frames {
-            ids: Ids::new(self.locations.iter().map(|bytes| location_id(bytes))),
+            ids: Ids::new(self.locations.iter().map(location_id)),
             start: vec![0],
             frames: Vec::new(),
             unknown: import.session.symbols.frames.intern(FrameKey::of(unknown)),
@@ -366,37 +433,4 @@ impl Function {
         }
         f
     }
-}
-
-/// drop_frames and keep_frames: anchored patterns on simplified names (google/pprof profile/prune.go).
-struct Pruner {
-    drop: regex::Regex,
-    keep: Option<regex::Regex>,
-}
-
-impl Pruner {
-    fn new(drop: &str, keep: &str) -> Option<Pruner> {
-        let compile = |text: &str| (!text.is_empty()).then(|| regex::Regex::new(&format!("^({text})$")).ok()).flatten();
-        Some(Pruner { drop: compile(drop)?, keep: compile(keep) })
-    }
-    fn drops(&self, name: &str) -> bool {
-        let name = simplify(name);
-        !name.is_empty() && self.drop.is_match(name) && !self.keep.as_ref().is_some_and(|keep| keep.is_match(name))
-    }
-}
-
-/// Without a leading dot and without what follows the first parenthesis that opens parameters.
-fn simplify(name: &str) -> &str {
-    let name = name.strip_prefix('.').unwrap_or(name);
-    let mut from = 0;
-    while let Some(at) = name[from..].find('(').map(|at| at + from) {
-        let rest = &name[at..];
-        let part_of_name =
-            ["(anonymous namespace)", "()"].iter().find(|p| rest.starts_with(**p) && (**p != "()" || name[..at].ends_with("operator")));
-        match part_of_name {
-            Some(part) => from = at + part.len(),
-            None => return &name[..at],
-        }
-    }
-    name
 }

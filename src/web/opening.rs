@@ -3,9 +3,8 @@
 use super::slices::Slices;
 use super::wire::{FileProgress, set};
 use crate::engine::Engine;
+use crate::engine::parts::{HEAD_BYTES, ImportError, Joiner, MIN_BYTES, Partial, Plan, Progress, plan, read_part};
 use crate::engine::protocol::Failure;
-use crate::formats::parts::{HEAD_BYTES, Joiner, MIN_BYTES, Partial, Plan, plan, read_part};
-use crate::formats::{ImportError, Progress};
 use js_sys::{Array, Object, Uint8Array};
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -5,6 +5,7 @@ use crate::analysis::categories::{self, Classifier};
 use crate::analysis::weights::{Selection, Weights, weights};
 use crate::base::ids::{FuncId, ThreadId};
 use crate::engine::protocol::{Failure, SampleQuery};
+use crate::findings::Trees;
 use crate::model::Session;
 use crate::model::profile::Profile;
 use std::collections::BTreeMap;
@@ -14,23 +15,40 @@ use std::rc::Rc;
 /// figure, because the taxonomy costs 0.1 to 0.3 ms per name).
 const CLASSIFY_SHARE: f64 = 0.0005;
 
-/// How many selections are kept; a session has few value types and threads that anyone looks at.
-const KEPT: usize = 8;
+/// Bytes of derived tables that are kept. What was used last stays; one selection is always kept, however large.
+const BUDGET: usize = 192 << 20;
 
 /// Derived tables of one selection.
 pub struct Derived {
     /// Weights per stack.
     pub weights: Weights,
     /// The merged call tree.
-    pub tree: CallTree,
+    pub tree: Rc<CallTree>,
     /// Category per function row (canonical): 0 for none, else 1 + position in [`categories::names`].
     pub category: Vec<u8>,
+}
+
+impl Derived {
+    /// About how many bytes it takes.
+    fn bytes(&self) -> usize {
+        self.weights.own.len() * 9 + self.tree.len() * 44 + self.category.len()
+    }
+}
+
+struct Kept {
+    derived: Rc<Derived>,
+    bytes: usize,
+    /// When it was used last, as a count of uses.
+    used: u64,
 }
 
 /// Derived tables by query.
 #[derive(Default)]
 pub struct Selections {
-    kept: BTreeMap<SampleQuery, Rc<Derived>>,
+    kept: BTreeMap<SampleQuery, Kept>,
+    uses: u64,
+    /// Trees that the rules have built already; each is taken once.
+    pub trees: Trees,
 }
 
 impl Selections {
@@ -40,18 +58,29 @@ impl Selections {
     /// [`Failure`] when the query names a profile, value type or thread that does not exist.
     pub fn get(&mut self, session: &Session, query: &SampleQuery) -> Result<Rc<Derived>, Failure> {
         check(session, query)?;
-        if let Some(known) = self.kept.get(query) {
-            return Ok(Rc::clone(known));
-        }
-        if self.kept.len() >= KEPT {
-            self.kept.clear();
+        self.uses += 1;
+        if let Some(known) = self.kept.get_mut(query) {
+            known.used = self.uses;
+            return Ok(Rc::clone(&known.derived));
         }
         let weights = weights(session, selection(query));
-        let tree = from_weights(session, &weights, Order::Heaviest);
+        let tree = self.trees.remove(&selection(query)).unwrap_or_else(|| Rc::new(from_weights(session, &weights, Order::Heaviest)));
         let category = classify(session, &session.profiles[query.profile as usize], &tree);
         let derived = Rc::new(Derived { weights, tree, category });
-        self.kept.insert(query.clone(), Rc::clone(&derived));
+        let bytes = derived.bytes();
+        self.kept.insert(query.clone(), Kept { derived: Rc::clone(&derived), bytes, used: self.uses });
+        self.keep_within(BUDGET);
         Ok(derived)
+    }
+
+    /// Forgets what was not used for longest until the rest fits, or only one selection is left.
+    fn keep_within(&mut self, budget: usize) {
+        while self.kept.len() > 1 && self.kept.values().map(|k| k.bytes).sum::<usize>() > budget {
+            let oldest = self.kept.iter().min_by_key(|(_, k)| k.used).map(|(query, _)| query.clone());
+            if let Some(query) = oldest {
+                self.kept.remove(&query);
+            }
+        }
     }
 }
 
@@ -93,4 +122,29 @@ fn classify(session: &Session, p: &Profile, tree: &CallTree) -> Vec<u8> {
     let mut classifier = Classifier::new(session, p, (0..n).filter(|i| size[*i] > 0).map(FuncId::from_index));
     let heavy = |i: usize| size[i] > 0 && size[i] as f64 >= CLASSIFY_SHARE * whole;
     (0..n).map(|i| if heavy(i) { classifier.of(FuncId::from_index(i)).primary() } else { 0 }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_used_last_stays_within_the_budget() {
+        let mut session = Session::default();
+        let text: &[u8] = b"a;b 1\na;c 2\nd 3\n";
+        crate::formats::input::open(&mut session, "f", 0, Box::new(text), crate::formats::Limits::default(), &mut |_| true);
+        let profile = session.profiles[0].clone();
+        session.profiles = vec![profile; 4];
+        let mut selections = Selections::default();
+        let query = |profile| SampleQuery { profile, value: 0, thread: None };
+        for p in [0, 1, 2, 0] {
+            selections.get(&session, &query(p)).unwrap();
+        }
+        let one = selections.kept[&query(0)].bytes;
+        assert!(one > 0);
+        selections.keep_within(2 * one);
+        assert_eq!(selections.kept.keys().map(|q| q.profile).collect::<Vec<_>>(), [0, 2]);
+        selections.keep_within(0);
+        assert_eq!(selections.kept.keys().map(|q| q.profile).collect::<Vec<_>>(), [0]);
+    }
 }
