@@ -89,10 +89,12 @@ pub fn call_tree(session: &Session, selection: Selection, order: Order) -> CallT
 /// Merges weighted stacks.
 pub fn from_weights(session: &Session, weights: &Weights, order: Order) -> CallTree {
     let symbols = &session.symbols;
-    let mut parent: Vec<u32> = Vec::new();
-    let mut func: Vec<FuncId> = Vec::new();
-    let mut own: Vec<i64> = Vec::new();
-    let mut size: Vec<i64> = Vec::new();
+    // At most as many nodes as stacks: columns that never grow leave no gaps in a memory that cannot shrink.
+    let most = weights.used.iter().filter(|used| **used).count();
+    let mut parent: Vec<u32> = Vec::with_capacity(most);
+    let mut func: Vec<FuncId> = Vec::with_capacity(most);
+    let mut own: Vec<i64> = Vec::with_capacity(most);
+    let mut size: Vec<i64> = Vec::with_capacity(most);
     let mut index = PairIndex::default();
     let mut node_of = vec![NO_NODE; symbols.stacks.len()];
     for row in (0..symbols.stacks.len()).filter(|row| weights.used[*row]) {
@@ -110,6 +112,7 @@ pub fn from_weights(session: &Session, weights: &Weights, order: Order) -> CallT
         own[node as usize] = own[node as usize].saturating_add(weight);
         size[node as usize] = size[node as usize].saturating_add(weight.saturating_abs());
     }
+    drop((index, node_of));
     let mut total = own.clone();
     for node in (0..parent.len()).rev() {
         if parent[node] != NO_NODE {
@@ -131,16 +134,23 @@ pub fn from_weights(session: &Session, weights: &Weights, order: Order) -> CallT
     for (new, old) in rows.iter().enumerate() {
         new_row[*old as usize] = new as u32;
     }
+    let above = |old: &u32| Some(parent[*old as usize]).filter(|p| *p != NO_NODE).map_or(NO_NODE, |p| new_row[p as usize]);
     let mut out = CallTree { without_stack: weights.without_stack, sum: weights.total, ..CallTree::default() };
-    for &old in &rows {
-        let i = old as usize;
-        let above = if parent[i] == NO_NODE { NO_NODE } else { new_row[parent[i] as usize] };
-        out.depth.push(if above == NO_NODE { 0 } else { out.depth[above as usize] + 1 });
-        out.parent.push(above);
-        out.func.push(func[i]);
-        out.own.push(own[i]);
-        out.total.push(total[i]);
-        out.size.push(size[i]);
+    out.parent = rows.iter().map(above).collect();
+    drop((parent, new_row));
+    out.func = rows.iter().map(|old| func[*old as usize]).collect();
+    drop(func);
+    out.own = rows.iter().map(|old| own[*old as usize]).collect();
+    drop(own);
+    out.total = rows.iter().map(|old| total[*old as usize]).collect();
+    drop(total);
+    out.size = rows.iter().map(|old| size[*old as usize]).collect();
+    drop((size, rows));
+    out.depth = vec![0; out.parent.len()];
+    for i in 0..out.parent.len() {
+        if out.parent[i] != NO_NODE {
+            out.depth[i] = out.depth[out.parent[i] as usize] + 1;
+        }
     }
     out.subtree_end = subtree_ends(&out.parent);
     out

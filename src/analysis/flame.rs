@@ -1,7 +1,7 @@
 //! Boxes of a flame graph: merged (callers above callees) and inverted (callees above their callers).
 //! Charts in order of time are in [`super::flame_chart`].
 
-use super::call_tree::{CallTree, NO_NODE, name_ranks, preorder};
+use super::call_tree::{CallTree, NO_NODE, name_ranks, preorder, subtree_ends};
 use crate::base::ids::FuncId;
 use crate::model::Session;
 
@@ -69,23 +69,51 @@ impl FlameBoxes {
 
 /// Lays out the merged graph: children side by side in the tree's order, from the left edge of their parent.
 pub fn merged(tree: &CallTree) -> FlameBoxes {
-    let mut out = FlameBoxes { parent: tree.parent.clone(), row: tree.depth.clone(), func: tree.func.clone(), ..FlameBoxes::default() };
-    let mut next = vec![0_i64; tree.len()];
-    let mut right = 0_i64;
-    for node in 0..tree.len() {
-        let cursor = if tree.parent[node] == NO_NODE { &mut right } else { &mut next[tree.parent[node] as usize] };
+    merged_within(tree, MAX_BOXES)
+}
+
+/// No node is wider than its parent, so whole subtrees fall below a share: they are never laid out at all.
+fn merged_within(tree: &CallTree, max: usize) -> FlameBoxes {
+    let roots = (0..tree.len()).filter(|n| tree.parent[*n] == NO_NODE);
+    let extent = roots.fold(0_i64, |sum, n| sum.saturating_add(tree.size[n])) as f64;
+    let kept = |share: f64| tree.size.iter().filter(|size| **size as f64 >= share * extent).count();
+    let found = MIN_SHARES.iter().map(|share| (*share, kept(*share))).find(|(_, n)| *n <= max);
+    let (share, count) = found.unwrap_or((MIN_SHARES[MIN_SHARES.len() - 1], max));
+    let mut out = FlameBoxes { extent, ..FlameBoxes::default() };
+    out.parent.reserve_exact(count);
+    let signed = tree.size != tree.total;
+    // Of each open box: its node, its row among the boxes, and where its next child begins.
+    let mut open: Vec<(usize, u32, i64)> = Vec::new();
+    let (mut node, mut right) = (0, 0_i64);
+    while node < tree.len() {
+        while open.last().is_some_and(|(above, _, _)| tree.subtree_end[*above] as usize <= node) {
+            open.pop();
+        }
+        let size = tree.size[node];
+        let cursor = open.last_mut().map_or(&mut right, |(_, _, next)| next);
         let start = *cursor;
-        *cursor = cursor.saturating_add(tree.size[node]);
-        next[node] = start;
+        *cursor = cursor.saturating_add(size);
+        if (size as f64) < share * extent {
+            out.pruned += 1;
+            out.pruned_weight += size as f64;
+            node = tree.subtree_end[node] as usize;
+            continue;
+        }
+        let row = out.parent.len() as u32;
+        out.parent.push(open.last().map_or(NO_NODE, |(_, row, _)| *row));
+        out.row.push(tree.depth[node]);
+        out.func.push(tree.func[node]);
         out.start.push(start as f64);
-        out.width.push(tree.size[node] as f64);
+        out.width.push(size as f64);
         out.own.push(tree.own[node] as f64);
+        if signed {
+            out.signed.push(tree.total[node] as f64);
+        }
+        open.push((node, row, start));
+        node += 1;
     }
-    if tree.size != tree.total {
-        out.signed = tree.total.iter().map(|v| *v as f64).collect();
-    }
-    out.extent = right as f64;
-    out.limit(MAX_BOXES);
+    out.min_share = if out.pruned > 0 { share } else { 0.0 };
+    out.rows = out.row.iter().map(|r| r + 1).max().unwrap_or(0);
     out
 }
 
@@ -171,6 +199,7 @@ fn inverted_within(session: &Session, tree: &CallTree, min: f64, max: usize) -> 
         sorted.size.push(g.size[i]);
         sorted.total.push(g.value[i]);
     }
+    sorted.subtree_end = subtree_ends(&sorted.parent);
     let mut out = merged(&sorted);
     out.pruned += pruned;
     out.pruned_weight += pruned_weight;
@@ -279,9 +308,8 @@ mod tests {
         let text: String = (0..50).map(|i| format!("a;f{i} 1\n")).collect::<String>() + "a;big;x 1000000";
         let s = drawn(&text);
         let tree = call_tree(&s, Selection::default(), Order::Heaviest);
-        let mut boxes = merged(&tree);
-        assert_eq!(boxes.len(), 53);
-        boxes.limit(10);
+        assert_eq!(merged(&tree).len(), 53);
+        let boxes = merged_within(&tree, 10);
         assert_eq!((boxes.len(), boxes.pruned, boxes.pruned_weight), (3, 50, 50.0));
         assert!(boxes.min_share > 0.0);
         assert_eq!(boxes.parent, [NO_NODE, 0, 1]);

@@ -124,7 +124,7 @@ impl PairIndex {
 
     /// The row of a pair; an unknown pair gets `new`, and `true` says so.
     pub fn get_or_insert(&mut self, a: u32, b: u32, new: u32) -> (u32, bool) {
-        if self.used * 2 >= self.slots.len() {
+        if self.used * 10 >= self.slots.len() * 7 {
             self.grow();
         }
         let at = self.slot(a, b);
@@ -135,6 +135,11 @@ impl PairIndex {
         self.slots[at] = (a, b, new);
         self.used += 1;
         (new, true)
+    }
+
+    /// Whether nothing was inserted.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
     }
 
     fn grow(&mut self) {

@@ -81,7 +81,7 @@ struct Row {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let (engine, all_read) = load::load(std::slice::from_ref(&args.file), Vec::new());
+    let (engine, all_read) = load::tables(std::slice::from_ref(&args.file));
     let session = &engine.session;
     if session.profiles.is_empty() {
         load::status(all_read)?;

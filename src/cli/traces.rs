@@ -175,7 +175,7 @@ fn no_spans(all_read: bool) -> Result<(), Stop> {
 }
 
 pub(super) fn run_list(args: &ListArgs) -> Result<(), Stop> {
-    let (engine, all_read) = load::load(&args.files, Vec::new());
+    let (engine, all_read) = load::tables(&args.files);
     if engine.session.traces.spans.is_empty() {
         return no_spans(all_read);
     }
@@ -257,7 +257,7 @@ struct One {
 }
 
 pub(super) fn run_one(args: &OneArgs) -> Result<(), Stop> {
-    let (engine, all_read) = load::load(&args.files, Vec::new());
+    let (engine, all_read) = load::tables(&args.files);
     let session = &engine.session;
     let t = &session.traces;
     if t.spans.is_empty() {

@@ -33,6 +33,7 @@ impl Engine {
     /// Links spans and accounts for what linking dropped.
     pub fn link(&mut self) {
         self.cache = views::Cache::default();
+        self.session.symbols.stacks.seal();
         let report = self.session.traces.link();
         views::account::link_report(&mut self.session, &report);
     }

@@ -200,6 +200,16 @@ impl Slices {
         pids.sort_unstable();
         pids.dedup();
         counts.processes = pids.len() as u64;
+        // Columns of their final length: growing ones would leave gaps in a memory that cannot shrink.
+        let total: usize = self.tracks.iter().map(|t| t.slices.len() + t.marks.len().div_ceil(2)).sum();
+        table.stack.reserve(total);
+        table.thread.reserve(total);
+        table.start_ns.reserve(total);
+        table.duration_ns.reserve(total);
+        table.depth.reserve(total);
+        profile.samples.stack.reserve(total);
+        profile.samples.thread.reserve(total);
+        profile.samples.values[0].reserve(total);
         for mut track in std::mem::take(&mut self.tracks) {
             counts.threads += 1;
             match_marks(&mut track, last, import);
@@ -340,7 +350,6 @@ fn nest(mut slices: Vec<(i64, i64, StringId)>, thread: ThreadId, table: &mut Sli
         let sample = profile.samples.stack.len();
         profile.samples.stack.push(stack);
         profile.samples.thread.push(thread);
-        profile.samples.time_ns.push(start);
         profile.samples.values[0].push(duration);
         open.push(Open { start, end, stack, sample, depth, covered: start });
     }

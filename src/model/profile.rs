@@ -82,7 +82,7 @@ impl SampleTable {
 }
 
 /// Slices with exact begin and end (Chrome trace events), in order of thread, then start, parents before children.
-/// `samples` of such a profile hold the same slices: the stack, and the self time as value.
+/// `samples` of such a profile hold the same slices: the stack, and the self time as value; their times are in this table only.
 #[derive(Clone, Debug, Default)]
 pub struct SliceTable {
     /// The slice's path: its own frame on top of its enclosing slices.

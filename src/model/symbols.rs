@@ -219,6 +219,11 @@ pub struct StackTable {
 impl StackTable {
     /// The stack that has `frame` on top of `prefix` (`NONE` for a root).
     pub fn push(&mut self, prefix: StackId, frame: FrameId) -> StackId {
+        if self.index.is_empty() && !self.prefix.is_empty() {
+            for (row, (prefix, frame)) in self.prefix.iter().zip(&self.frame).enumerate() {
+                self.index.get_or_insert(prefix.0, frame.0, row as u32);
+            }
+        }
         let (row, new) = self.index.get_or_insert(prefix.0, frame.0, self.prefix.len() as u32);
         if !new {
             return StackId(row);
@@ -227,6 +232,14 @@ impl StackTable {
         self.frame.push(frame);
         self.depth.push(if prefix.is_none() { 0 } else { self.depth[prefix.index()] + 1 });
         StackId(row)
+    }
+
+    /// Gives the memory back that only growing needs. The index comes back with the next stack.
+    pub fn seal(&mut self) {
+        self.index = PairIndex::default();
+        self.prefix.shrink_to_fit();
+        self.frame.shrink_to_fit();
+        self.depth.shrink_to_fit();
     }
 
     /// The frames of a stack from leaf to root.
