@@ -3,6 +3,7 @@
 use super::weights::{Selection, Weights, weights};
 use crate::base::ids::{FuncId, StackId};
 use crate::base::intern::PairIndex;
+use crate::base::work::step;
 use crate::model::Session;
 
 /// No parent.
@@ -98,6 +99,7 @@ pub fn from_weights(session: &Session, weights: &Weights, order: Order) -> CallT
     let mut index = PairIndex::default();
     let mut node_of = vec![NO_NODE; symbols.stacks.len()];
     for row in (0..symbols.stacks.len()).filter(|row| weights.used[*row]) {
+        step(1);
         let above = symbols.stacks.prefix[row].get().map_or(NO_NODE, |p| node_of[p.index()]);
         let f = symbols.funcs.canonical[symbols.frames.func[symbols.stacks.frame[row].index()].index()];
         let (node, new) = index.get_or_insert(above, f.0, parent.len() as u32);
@@ -129,7 +131,10 @@ pub fn from_weights(session: &Session, weights: &Weights, order: Order) -> CallT
             Order::Name => (i64::from(ranks[func[i].index()]), -size[i]),
         }
     };
-    let rows = preorder(&parent, |a, b| key(a).cmp(&key(b)));
+    let rows = preorder(&parent, |a, b| {
+        step(1);
+        key(a).cmp(&key(b))
+    });
     let mut new_row = vec![NO_NODE; parent.len()];
     for (new, old) in rows.iter().enumerate() {
         new_row[*old as usize] = new as u32;
@@ -192,6 +197,7 @@ pub(super) fn preorder(parent: &[u32], compare: impl Fn(u32, u32) -> std::cmp::O
     let mut out = Vec::with_capacity(n);
     let mut open: Vec<u32> = children[start[n] as usize..start[n + 1] as usize].iter().rev().copied().collect();
     while let Some(node) = open.pop() {
+        step(1);
         out.push(node);
         let i = node as usize;
         open.extend(children[start[i] as usize..start[i + 1] as usize].iter().rev());

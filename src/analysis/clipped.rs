@@ -5,6 +5,7 @@
 //! is moved back as a whole (CRISP, `sanitizeOverflowingChildren`), and what the parent does not wait for is left out.
 
 use crate::base::ids::{SpanRow, TraceRow};
+use crate::base::work::step;
 use crate::model::trace::{SPAN_ASYNC, SPAN_NO_DURATION, SPAN_UNFINISHED, SpanKind, TraceSet};
 
 /// How a span takes part.
@@ -54,6 +55,7 @@ impl Clipped {
             let parent = out.order[at];
             at += 1;
             for &child in set.children(parent) {
+                step(1);
                 out.clip(set, parent, child);
                 out.order.push(child);
             }

@@ -5,6 +5,7 @@
 
 use super::clipped::{Clipped, Part};
 use crate::base::ids::SpanRow;
+use crate::base::work::step;
 use crate::model::trace::TraceSet;
 
 /// A stretch of the critical path: between `from` and `to` the root waited for `span` itself and none of its children.
@@ -31,6 +32,7 @@ pub fn critical_path(set: &TraceSet, clipped: &Clipped, root: SpanRow) -> Vec<Se
         let tolerance = clipped.duration(span) / 100;
         let mut now = high;
         let mut previous: Option<SpanRow> = None;
+        step(children.len() + 1);
         for &child in &children {
             let from = clipped.start(child).max(low);
             let mut to = clipped.end(child);

@@ -3,6 +3,7 @@
 
 use super::call_tree::{CallTree, NO_NODE, name_ranks, preorder, subtree_ends};
 use crate::base::ids::FuncId;
+use crate::base::work::step;
 use crate::model::Session;
 
 /// More boxes than this are never answered: narrow ones are left out and counted.
@@ -86,7 +87,9 @@ fn merged_within(tree: &CallTree, max: usize) -> FlameBoxes {
     let mut open: Vec<(usize, u32, i64)> = Vec::new();
     let (mut node, mut right) = (0, 0_i64);
     while node < tree.len() {
+        step(1);
         while open.last().is_some_and(|(above, _, _)| tree.subtree_end[*above] as usize <= node) {
+            step(1);
             open.pop();
         }
         let size = tree.size[node];
@@ -152,6 +155,7 @@ fn inverted_within(session: &Session, tree: &CallTree, min: f64, max: usize) -> 
     // (box above, where on its path to the root, sample's node), grouped by the box above.
     let mut row: Vec<(u32, u32, u32)> = (0..tree.len() as u32).filter(|n| tree.own[*n as usize] != 0).map(|n| (NO_NODE, n, n)).collect();
     while !row.is_empty() {
+        step(row.len());
         row.sort_unstable_by_key(|&(above, at, _)| (above, rank(at)));
         let mut next = Vec::new();
         for group in row.chunk_by(|a, b| a.0 == b.0 && rank(a.1) == rank(b.1)) {

@@ -6,6 +6,7 @@
 
 use super::clipped::{Clipped, Part};
 use crate::base::ids::SpanRow;
+use crate::base::work::step;
 use crate::model::trace::TraceSet;
 use std::collections::BTreeMap;
 
@@ -71,6 +72,7 @@ pub fn replay(set: &TraceSet, clipped: &Clipped, root: SpanRow, edit: &Edit) -> 
     for span in edit.spans() {
         let mut at = set.spans.parent[span.index()].get();
         while let Some(span) = at.filter(|s| !touched[clipped.position(*s)]) {
+            step(1);
             touched[clipped.position(span)] = true;
             at = set.spans.parent[span.index()].get();
         }
@@ -118,6 +120,7 @@ fn with_children(set: &TraceSet, clipped: &Clipped, parent: SpanRow, edit: &Edit
     // Of the children that ended so far: the latest new end, of all and of those that are not members, and the last to end.
     let (mut next, mut done, mut done_others, mut last) = (0, i64::MIN, i64::MIN, None);
     let is_member = |span: SpanRow| edit.parallel.binary_search(&span).is_ok();
+    step(children.len());
     for i in 0..children.len() {
         let start = children[i].start;
         while let Some(&a) = by_end.get(next).filter(|&&a| a < i && children[a].end <= start) {

@@ -103,6 +103,7 @@ pub fn walk(stacks: &StackTable, used: &[bool], mut step: impl FnMut(usize, bool
     }
     let mut open = vec![(n, start[n], start[n + 1])];
     while let Some((row, at, end)) = open.last_mut() {
+        crate::base::work::step(1);
         if at == end {
             if *row < n {
                 step(*row, false);

@@ -2,6 +2,7 @@
 
 use super::hash::hash_bytes;
 use super::ids::StringId;
+use super::work::step;
 use hashbrown::HashTable;
 
 /// All texts of a session in one buffer.
@@ -78,7 +79,12 @@ pub struct RowIndex {
 impl RowIndex {
     /// The row whose key equals the searched one, if any. `hash` is the key's hash, `equals` compares a stored row with it.
     pub fn find(&self, hash: u64, equals: impl Fn(u32) -> bool) -> Option<u32> {
-        self.table.find(hash, |&row| equals(row)).copied()
+        self.table
+            .find(hash, |&row| {
+                step(1);
+                equals(row)
+            })
+            .copied()
     }
 
     /// Adds a row that `find` did not find. `rehash` gives the hash of a stored row.
@@ -114,6 +120,7 @@ impl PairIndex {
         let mask = self.slots.len() - 1;
         let mut at = self.first(a, b);
         loop {
+            step(1);
             let (x, y, row) = self.slots[at];
             if row == FREE || x == a && y == b {
                 return at;

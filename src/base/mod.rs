@@ -9,3 +9,4 @@ pub mod slabs;
 pub mod stats;
 pub mod time;
 pub mod view;
+pub mod work;

@@ -4,6 +4,7 @@ use crate::analysis::normalize::{Normal, key_value, name as normal_name, sql, sq
 use crate::base::hash::hash_bytes;
 use crate::base::ids::{SpanRow, StringId, TraceRow};
 use crate::base::intern::StringTable;
+use crate::base::work::step;
 use crate::model::Session;
 use crate::model::trace::{AttrValue, SPAN_ASYNC, SPAN_DUPLICATE_ID, SpanKind, TraceSet};
 
@@ -203,6 +204,7 @@ impl<'s> Told<'s> {
 pub fn entry_of(set: &TraceSet, span: SpanRow) -> SpanRow {
     let mut at = span;
     loop {
+        step(1);
         let Some(parent) = set.spans.parent[at.index()].get() else { return at };
         if matches!(set.kind(at), SpanKind::Server | SpanKind::Consumer) || set.service(parent) != set.service(at) {
             return at;
@@ -248,6 +250,7 @@ impl Describer<'_> {
         let mut scopes: Vec<SpanRow> = vec![SpanRow::NONE; is_call.len()];
         let mut todo: Vec<SpanRow> = set.traces.spans(trace).rev().filter(|s| set.spans.parent[s.index()].is_none()).collect();
         while let Some(span) = todo.pop() {
+            step(1);
             todo.extend(set.children(span).iter().rev());
             let i = span.index() - first;
             let parent = set.spans.parent[span.index()].get();

@@ -9,6 +9,7 @@ use crate::base::ids::{SpanRow, StringId, TraceRow};
 use crate::base::quantity::{format_ns, format_share};
 use crate::base::stats::Share;
 use crate::base::view::{View, ViewRef};
+use crate::base::work::step;
 use crate::model::trace::TraceSet;
 use std::collections::BTreeMap;
 
@@ -105,8 +106,10 @@ fn waves(set: &TraceSet, list: &[Call], members: &[usize], own: &[usize]) -> Vec
         while at < members.len() && start(members[at]) < ended {
             at += 1;
         }
-        let barrier =
-            members[at..].iter().take_while(|m| start(**m) < next).any(|m| list[*m].signature != list[own[k]].signature && end(*m) <= next);
+        let barrier = members[at..].iter().take_while(|m| start(**m) < next).any(|m| {
+            step(1);
+            list[*m].signature != list[own[k]].signature && end(*m) <= next
+        });
         if barrier && next >= ended {
             out.push(k);
         }

@@ -5,6 +5,7 @@
 
 use super::trace::*;
 use crate::base::ids::{OperationId, ResourceId, SourceId, SpanRow, StringId, TraceRow};
+use crate::base::work::step;
 use hashbrown::HashTable;
 
 /// What linking found; counts per source file are in the same order as `Session::sources`.
@@ -83,7 +84,11 @@ impl TraceSet {
             // Equal spans have equal trace, start and duration, so they are neighbours; a run of such neighbours is searched
             // back only over a bounded window, which keeps a trace of a million simultaneous spans linear.
             let window = kept.len().saturating_sub(64).max(group_start);
-            let same = t.id[i] != 0 && kept[window..].iter().any(|&other| self.same_span(other as usize, i));
+            let same = t.id[i] != 0
+                && kept[window..].iter().any(|&other| {
+                    step(1);
+                    self.same_span(other as usize, i)
+                });
             if same {
                 report.duplicates.push((t.source[i], t.id[i]));
             } else {
@@ -164,7 +169,10 @@ impl TraceSet {
         }
         let same_id = |id: u64| {
             let from = by_id.partition_point(|(other, _)| *other < id);
-            by_id[from..].iter().take_while(move |(other, _)| *other == id).map(|(_, row)| SpanRow(*row))
+            by_id[from..].iter().take_while(move |(other, _)| *other == id).map(|(_, row)| {
+                step(1);
+                SpanRow(*row)
+            })
         };
         for span in self.traces.spans(trace) {
             let i = span.index();
@@ -238,6 +246,7 @@ impl TraceSet {
             let mut at = start;
             chain.clear();
             let hit = loop {
+                step(1);
                 if state[at] == 2 {
                     break None;
                 }
@@ -326,6 +335,7 @@ impl TraceSet {
                 }
             }
             while let Some(span) = stack.pop() {
+                step(1);
                 let depth = self.spans.depth[span.index()];
                 max_depth = max_depth.max(depth + 1);
                 let range = self.child_start[span.index()] as usize..self.child_start[span.index() + 1] as usize;

@@ -5,6 +5,7 @@
 use super::label::fit;
 use crate::base::hash::hash_bytes;
 use crate::base::slabs::Texts;
+use crate::base::work::step;
 
 /// The columns of a picture, borrowed from the answer of the engine. Boxes are in preorder.
 #[derive(Clone, Copy)]
@@ -216,6 +217,7 @@ fn draw_row(boxes: &Boxes<'_>, nodes: &[u32], scale: &Scale, v: &Viewport<'_>, y
     };
     let mut next = 0;
     while let Some(&node) = nodes.get(next) {
+        step(1);
         next += 1;
         let i = node as usize;
         let (left, right) = (scale.x(boxes.start[i]), scale.x(boxes.start[i] + boxes.total[i]));
@@ -342,6 +344,7 @@ pub fn search(boxes: &Boxes<'_>, text: &str) -> Option<Matches> {
     let mut out = Matches { bits: vec![0; n.div_ceil(64)], ..Matches::default() };
     let mut covered = vec![false; n];
     let mut whole = 0.0;
+    step(n);
     for i in 0..n {
         let parent = boxes.parent[i];
         let above = parent != u32::MAX && covered[parent as usize];

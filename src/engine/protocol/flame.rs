@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::base::slabs::{Slab, Slabs, Texts};
+use crate::base::work::step;
 use serde::{Deserialize, Serialize};
 
 /// Which picture.
@@ -204,6 +205,7 @@ impl FlameData {
         };
         let mut out = Vec::new();
         while at < end {
+            step(1);
             out.push(at);
             at = ends[at as usize];
         }
