@@ -1,6 +1,6 @@
 //! The samples of a profile on which rules for CPU profiles stand: idle ones removed, counted as events.
 
-use super::owner::libraries;
+use super::owner::{Owned, Owner, libraries, owners};
 use crate::analysis::categories::{CategorySet, Classifier};
 use crate::base::ids::{FuncId, ProfileId, StackId};
 use crate::model::Session;
@@ -55,6 +55,7 @@ pub struct Active<'a> {
     /// By function row: a frame of Go's preemption.
     folded: Vec<bool>,
     library: OnceCell<Vec<bool>>,
+    owners: OnceCell<Vec<Owned>>,
 }
 
 /// Languages that remedies tell apart, by the runtimes of the taxonomy.
@@ -119,6 +120,7 @@ impl<'a> Active<'a> {
             runtimes: Vec::new(),
             folded: folded(session),
             library: OnceCell::new(),
+            owners: OnceCell::new(),
         };
         out.classify(&counts);
         let wall = profile.value_types[value].kind == ValueKind::WallTime;
@@ -129,30 +131,38 @@ impl<'a> Active<'a> {
             idle[row] = below || out.class_of(s.frames.func[s.stacks.frame[row].index()]).any(away);
         }
         let threads = out.thread_classes();
-        let mut rows: Vec<(u32, u64, i64, i64)> = Vec::new();
-        for (i, stack) in profile.samples.stack.iter().enumerate() {
-            let thread = profile.samples.thread.get(i).and_then(|t| threads.get(t.index())).copied().unwrap_or_default();
-            let Some(stack) = stack.get() else { continue };
-            if counts[i] <= 0 {
-                continue;
-            }
-            if idle[stack.index()] || thread.has("idle") {
-                out.idle += counts[i];
-                continue;
-            }
-            rows.push((out.without_preemption(stack).0, thread.0, counts[i], profile.samples.values[value][i]));
-        }
-        rows.sort_unstable();
-        for (stack, thread, count, value) in rows {
-            out.count += count;
-            out.weight = out.weight.saturating_add(value);
-            match out.stacks.last_mut() {
-                Some(last) if (last.stack.0, last.thread.0) == (stack, thread) => {
-                    last.count += count;
-                    last.value = last.value.saturating_add(value);
+        // Threads do few kinds of work: for each kind, counts and weights are added up per stack.
+        let mut kinds: Vec<u64> = threads.iter().map(|t| t.0).chain(profile.threads.is_empty().then_some(0)).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let kind_of = |i: usize| profile.samples.thread.get(i).and_then(|t| threads.get(t.index())).copied().unwrap_or_default();
+        for &kind in &kinds {
+            let mut sums: Vec<(i64, i64)> = vec![(0, 0); s.stacks.len()];
+            for (i, stack) in profile.samples.stack.iter().enumerate().filter(|(i, _)| counts[*i] > 0) {
+                let (Some(stack), thread) = (stack.get(), kind_of(i)) else { continue };
+                if thread.0 != kind {
+                    continue;
                 }
-                _ => out.stacks.push(ActiveStack { stack: StackId(stack), count, value, thread: CategorySet(thread) }),
+                if idle[stack.index()] || thread.has("idle") {
+                    out.idle += counts[i];
+                    continue;
+                }
+                let (count, value) = (counts[i], profile.samples.values[value][i]);
+                out.count += count;
+                out.weight = out.weight.saturating_add(value);
+                let sum = &mut sums[out.without_preemption(stack).index()];
+                *sum = (sum.0 + count, sum.1.saturating_add(value));
             }
+            let used = sums.iter().enumerate().filter(|(_, (count, _))| *count > 0);
+            out.stacks.extend(used.map(|(stack, &(count, value))| ActiveStack {
+                stack: StackId::from_index(stack),
+                count,
+                value,
+                thread: CategorySet(kind),
+            }));
+        }
+        if kinds.len() > 1 {
+            out.stacks.sort_unstable_by_key(|a| (a.stack, a.thread.0));
         }
         out.unknown = out.stacks.iter().filter(|a| out.is_unknown(out.func(a.stack))).map(|a| a.count).sum();
         out
@@ -177,6 +187,7 @@ impl<'a> Active<'a> {
             runtimes: Vec::new(),
             folded: folded(session),
             library: OnceCell::new(),
+            owners: OnceCell::new(),
         };
         let column = &profile.samples.values[value];
         out.classify(column);
@@ -236,6 +247,13 @@ impl<'a> Active<'a> {
     /// For every function whether it is library code.
     pub fn library(&self) -> &[bool] {
         self.library.get_or_init(|| libraries(self))
+    }
+
+    /// Who owns the samples of a stack; `None` where everything is library, runtime or kernel, or a stand-in.
+    pub fn owner(&self, stack: StackId) -> Option<Owner> {
+        let owned = self.owners.get_or_init(|| owners(self))[stack.index()];
+        let at = owned.at.get()?;
+        Some(Owner { func: self.func(at), at, body: owned.body })
     }
 
     /// The function of a stack's topmost frame, canonical.

@@ -2,7 +2,6 @@
 
 use super::active::{Active, cpu_profiles};
 use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, Threshold, fingerprint};
-use super::owner::owner;
 use super::{Context, Detector, Outcome, counted};
 use crate::analysis::neighbours::heaviest_path;
 use crate::analysis::weights::Selection;
@@ -128,7 +127,6 @@ fn pressure(active: &Active<'_>) -> Pressure {
         }
         seen[row] = bits;
     }
-    let library = active.library();
     let mut out = Pressure::default();
     for a in &active.stacks {
         let mut bits = seen[a.stack.index()];
@@ -150,7 +148,7 @@ fn pressure(active: &Active<'_>) -> Pressure {
         out.alloc += if alloc { a.count } else { 0 };
         out.assist += if bits & PAYS != 0 { a.count } else { 0 };
         if (alloc || bits & PAYS != 0)
-            && let Some(owner) = owner(active, library, a.stack)
+            && let Some(owner) = active.owner(a.stack)
         {
             *out.owners.entry(owner.func).or_default() += a.count;
         }

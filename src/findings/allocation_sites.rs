@@ -2,7 +2,6 @@
 
 use super::active::Active;
 use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, Threshold, fingerprint};
-use super::owner::owner;
 use super::{Context, Detector, Outcome, counted};
 use crate::analysis::call_tree::CallTree;
 use crate::analysis::neighbours::heaviest_path;
@@ -108,7 +107,6 @@ impl Detector for AllocationSites {
 /// Adds the findings of a profile and returns its raw samples.
 fn of_profile(cx: &Context<'_>, id: ProfileId, p: &Profile, columns: &Columns, findings: &mut Vec<Finding>) -> f64 {
     let active = Active::weighted(cx.session, id, p, columns.bytes);
-    let library = active.library();
     let mut sites: BTreeMap<FuncId, Site> = BTreeMap::new();
     let mut all = Site::default();
     for (i, stack) in p.samples.stack.iter().enumerate() {
@@ -122,7 +120,7 @@ fn of_profile(cx: &Context<'_>, id: ProfileId, p: &Profile, columns: &Columns, f
         all.add(&one);
         // Where everything is library code the leaf is the site.
         let Some(stack) = stack.get() else { continue };
-        let func = owner(&active, library, stack).map_or_else(|| active.func(stack), |o| o.func);
+        let func = active.owner(stack).map_or_else(|| active.func(stack), |o| o.func);
         sites.entry(func).or_default().add(&one);
     }
     let selection = Selection { profile: id.index(), value: columns.bytes, thread: None };

@@ -4,10 +4,11 @@ use super::active::{Active, cpu_profiles};
 use super::finding::{Finding, Rule, Threshold};
 use super::loop_shape::{Limits, Places, Verdict};
 use super::loop_text::{Claim, describe};
-use super::owner::{Owner, owner};
+use super::owner::Owner;
 use super::{Context, Detector, Outcome, counted};
 use crate::analysis::weights::Selection;
 use crate::base::ids::{FuncId, StackId};
+use crate::base::intern::PairIndex;
 use crate::base::quantity::format_count;
 use crate::model::symbols::FRAME_INLINED;
 use std::collections::BTreeMap;
@@ -136,53 +137,92 @@ fn of_profile(cx: &Context<'_>, active: &Active<'_>, findings: &mut Vec<Finding>
     findings.extend(claims.iter().filter_map(|c| describe(cx, active, &tree, c)));
 }
 
-/// Collects samples by owner.
+/// Collects samples by owner. Stacks are many and frames few: counts are added up by pairs of frames first.
 fn groups(active: &Active<'_>) -> BTreeMap<FuncId, Group> {
     let s = &active.session.symbols;
-    let library = active.library();
-    let mut out: BTreeMap<FuncId, Group> = BTreeMap::new();
+    // By frame of the owner and: nothing (its own code), the caller's frame, the leaf's function.
+    let (mut bodies, mut callers, mut leaves) = (Sums::default(), Sums::default(), Sums::default());
     for a in active.stacks.iter().filter(|a| !a.thread.any(&["gc", "jit"])) {
         let leaf = active.func(a.stack);
         // Collecting garbage is nobody's loop: the rule on allocation pressure speaks of it.
         if active.leaf_class_of(leaf).any(&["gc", "jit", "idle"]) {
             continue;
         }
-        let Some(Owner { func, at, body }) = owner(active, library, a.stack) else { continue };
-        let group = out.entry(func).or_default();
-        let frame = s.stacks.frame[at.index()].index();
-        let (offset, address, line) = (s.frames.offset[frame], s.frames.address[frame], s.frames.line[frame]);
+        let Some(Owner { at, body, .. }) = active.owner(a.stack) else { continue };
+        let frame = s.stacks.frame[at.index()].0;
         if body {
-            group.body.add(offset, address, line, a.count);
-            group.body_value = group.body_value.saturating_add(a.value);
-            if let Some(site) = call_site(active, at) {
-                *group.sites.entry(site).or_default() += a.count;
+            bodies.add(frame, u32::MAX, a.count, a.value);
+            if let Some(caller) = caller(active, at) {
+                callers.add(frame, s.stacks.frame[caller.index()].0, a.count, a.value);
             }
         } else {
-            let (places, value) = group.leaves.entry(leaf).or_default();
-            places.add(offset, address, line, a.count);
-            *value = value.saturating_add(a.value);
+            leaves.add(frame, leaf.0, a.count, a.value);
         }
+    }
+    let mut out: BTreeMap<FuncId, Group> = BTreeMap::new();
+    let func = |frame: u32| s.funcs.canonical[s.frames.func[frame as usize].index()];
+    let place = |frame: u32| {
+        let i = frame as usize;
+        (s.frames.offset[i], s.frames.address[i], s.frames.line[i])
+    };
+    for &(frame, _, count, value) in &bodies.rows {
+        let (offset, address, line) = place(frame);
+        let group = out.entry(func(frame)).or_default();
+        group.body.add(offset, address, line, count);
+        group.body_value = group.body_value.saturating_add(value);
+    }
+    for &(frame, caller, count, _) in &callers.rows {
+        if let Some(position) = position(place(caller)) {
+            *out.entry(func(frame)).or_default().sites.entry((func(caller), position)).or_default() += count;
+        }
+    }
+    for &(frame, leaf, count, value) in &leaves.rows {
+        let (offset, address, line) = place(frame);
+        let (places, sum) = out.entry(func(frame)).or_default().leaves.entry(FuncId(leaf)).or_default();
+        places.add(offset, address, line, count);
+        *sum = sum.saturating_add(value);
     }
     out
 }
 
-/// Where the machine code that holds a frame was called from: the caller and its offset, address or line.
-fn call_site(active: &Active<'_>, at: StackId) -> Option<(FuncId, u64)> {
+/// Counts and weights by pairs of ids.
+#[derive(Default)]
+struct Sums {
+    index: PairIndex,
+    rows: Vec<(u32, u32, i64, i64)>,
+}
+
+impl Sums {
+    fn add(&mut self, a: u32, b: u32, count: i64, value: i64) {
+        let (row, new) = self.index.get_or_insert(a, b, self.rows.len() as u32);
+        if new {
+            self.rows.push((a, b, 0, 0));
+        }
+        let (_, _, counts, values) = &mut self.rows[row as usize];
+        *counts += count;
+        *values = values.saturating_add(value);
+    }
+}
+
+/// The stack that called the machine code which holds a frame.
+fn caller(active: &Active<'_>, at: StackId) -> Option<StackId> {
     let s = &active.session.symbols;
     let mut at = at;
     while s.frames.flags[s.stacks.frame[at.index()].index()] & FRAME_INLINED != 0 {
         at = s.stacks.prefix[at.index()].get()?;
     }
-    let caller = s.stacks.prefix[at.index()].get()?;
-    let frame = s.stacks.frame[caller.index()].index();
+    s.stacks.prefix[at.index()].get()
+}
+
+/// Offset, address or line, whichever is known.
+fn position((offset, address, line): (u64, u64, u32)) -> Option<u64> {
     let known = |v: u64| v != crate::model::symbols::NO_ADDRESS;
-    let position = match (s.frames.offset[frame], s.frames.address[frame], s.frames.line[frame]) {
-        (offset, _, _) if known(offset) => offset,
-        (_, address, _) if known(address) => address,
-        (_, _, 0) => return None,
-        (_, _, line) => u64::from(line),
-    };
-    Some((active.func(caller), position))
+    match line {
+        _ if known(offset) => Some(offset),
+        _ if known(address) => Some(address),
+        0 => None,
+        line => Some(u64::from(line)),
+    }
 }
 
 /// Decides what can be said about one owner.

@@ -202,23 +202,42 @@ pub fn is_interpreter(name: &str) -> bool {
     starts_with_any(name, &INTERPRETERS)
 }
 
-/// Walks from the leaf towards the root to the first frame that is not library, runtime or kernel; `None` if there is none
-/// or it is a stand-in.
-pub fn owner(active: &Active<'_>, library: &[bool], stack: StackId) -> Option<Owner> {
+/// What is remembered of a stack's owner.
+#[derive(Clone, Copy, Debug)]
+pub struct Owned {
+    /// The stack that ends in the owner's frame; `NONE` if there is none.
+    pub at: StackId,
+    /// See [`Owner::body`].
+    pub body: bool,
+}
+
+/// For every stack the first frame from the leaf towards the root that is not library, runtime or kernel; none if it is a
+/// stand-in. A stack that ends in library code has the owner of the stack below it: one pass, prefixes first.
+pub fn owners(active: &Active<'_>) -> Vec<Owned> {
     let s = &active.session.symbols;
-    let mut at = stack;
-    // Machine code stays the same while frames on the way down are marked as inlined into the next.
-    let mut body = true;
-    loop {
-        let func = active.func(at);
-        if !library[func.index()] {
-            let name = active.name(func);
-            let nobody = starts_with_any(name, &NOBODY[6..]) || NOBODY.contains(&name) || is_interpreter(name);
-            return (!nobody).then_some(Owner { func, at, body });
-        }
-        body &= s.frames.flags[s.stacks.frame[at.index()].index()] & FRAME_INLINED != 0;
-        at = s.stacks.prefix[at.index()].get()?;
+    let library = active.library();
+    let nobody: Vec<bool> = (0..s.funcs.len())
+        .map(|i| {
+            let name = active.name(FuncId::from_index(i));
+            starts_with_any(name, &NOBODY[6..]) || NOBODY.contains(&name) || is_interpreter(name)
+        })
+        .collect();
+    let mut out: Vec<Owned> = Vec::with_capacity(s.stacks.len());
+    for row in 0..s.stacks.len() {
+        let stack = StackId::from_index(row);
+        let func = active.func(stack).index();
+        out.push(match (library[func], s.stacks.prefix[row].get()) {
+            (false, _) if nobody[func] => Owned { at: StackId::NONE, body: false },
+            (false, _) => Owned { at: stack, body: true },
+            (true, None) => Owned { at: StackId::NONE, body: false },
+            // Machine code stays the same while frames on the way down are marked as inlined into the next.
+            (true, Some(below)) => {
+                let owned = out[below.index()];
+                Owned { body: owned.body && s.frames.flags[s.stacks.frame[row].index()] & FRAME_INLINED != 0, ..owned }
+            }
+        });
     }
+    out
 }
 
 /// For every function whether it is library code; computed once per profile.
