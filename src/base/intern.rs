@@ -105,20 +105,10 @@ pub struct PairIndex {
 const FREE: u32 = u32::MAX;
 
 impl PairIndex {
-    fn first(&self, a: u32, b: u32) -> usize {
-        let key = (u64::from(a) << 32 | u64::from(b)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (key ^ key >> 32) as usize & self.slots.len().wrapping_sub(1)
-    }
-
-    /// What stands in the slot where a pair is looked for first: pair and row. Looking at many of them before any is decided
-    /// upon lets the memory answer all at once.
-    pub fn glance(&self, a: u32, b: u32) -> (u32, u32, u32) {
-        self.slots.get(self.first(a, b)).copied().unwrap_or((0, 0, FREE))
-    }
-
     fn slot(&self, a: u32, b: u32) -> usize {
         let mask = self.slots.len() - 1;
-        let mut at = self.first(a, b);
+        let key = (u64::from(a) << 32 | u64::from(b)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut at = (key ^ key >> 32) as usize & mask;
         loop {
             step(1);
             let (x, y, row) = self.slots[at];

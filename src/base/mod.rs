@@ -4,6 +4,7 @@ pub mod hash;
 pub mod ids;
 pub mod intern;
 pub mod pack;
+pub mod quad;
 pub mod quantity;
 pub mod slabs;
 pub mod stats;

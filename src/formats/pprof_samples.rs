@@ -9,6 +9,7 @@ use super::wire::{Fields, repeated};
 use crate::base::hash::hash_u64;
 use crate::base::ids::{LabelSetId, StackId};
 use crate::base::intern::{PairIndex, RowIndex};
+use crate::base::quad::QuadIndex;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::profile::Profile;
 use std::collections::HashMap;
@@ -64,14 +65,34 @@ struct Odd {
     damaged: bool,
 }
 
+/// Stacks as a tree of location numbers, parents first.
+#[derive(Default)]
+struct Tree {
+    /// Node above.
+    above: Vec<u32>,
+    /// Location number.
+    location: Vec<u32>,
+    index: PairIndex,
+}
+
+impl Tree {
+    /// The node that has a location below another node.
+    fn step(&mut self, node: u32, number: u32) -> u32 {
+        let (row, new) = self.index.get_or_insert(node, number, self.above.len() as u32);
+        if new {
+            self.above.push(node);
+            self.location.push(number);
+        }
+        row
+    }
+}
+
 /// All samples of a file.
 #[derive(Default)]
 pub struct Samples {
     numbers: Numbers,
-    /// The tree of locations: node above, location number.
-    above: Vec<u32>,
-    location: Vec<u32>,
-    index: PairIndex,
+    tree: Tree,
+    quads: QuadIndex,
     /// Per sample: the node of its stack.
     node: Vec<u32>,
     /// Values of all samples, one behind the other.
@@ -157,34 +178,38 @@ impl Samples {
             begin = *end;
         }
         let open = &mut open[..self.waiting_end.len()];
-        let mut glances = [(0, 0, (0, 0, NONE)); BATCH];
+        let mut glances = [([0; 5], [NONE; 6]); BATCH];
         loop {
-            let mut steps = 0;
+            let mut busy = false;
             for (slot, (node, at, begin)) in glances.iter_mut().zip(&*open) {
-                if at > begin {
-                    let number = self.waiting[*at as usize - 1];
-                    *slot = (*node, number, self.index.glance(*node, number));
-                    steps += 1;
+                if at - begin >= 4 {
+                    let w = &self.waiting[*at as usize - 4..*at as usize];
+                    let key = [*node, w[3], w[2], w[1], w[0]];
+                    *slot = (key, self.quads.glance(&key));
+                    busy = true;
                 }
             }
-            if steps == 0 {
+            if !busy {
                 break;
             }
-            for ((node, number, seen), (to, at, begin)) in glances.iter().zip(&mut *open) {
-                if *at <= *begin {
+            for ((key, seen), (node, at, begin)) in glances.iter().zip(&mut *open) {
+                if *at - *begin < 4 {
                     continue;
                 }
-                *at -= 1;
-                if seen.2 != NONE && seen.0 == *node && seen.1 == *number {
-                    *to = seen.2;
-                    continue;
-                }
-                let (row, new) = self.index.get_or_insert(*node, *number, self.above.len() as u32);
-                if new {
-                    self.above.push(*node);
-                    self.location.push(*number);
-                }
-                *to = row;
+                *at -= 4;
+                *node = match QuadIndex::node_of(seen, key).or_else(|| self.quads.find(key)) {
+                    Some(known) => known,
+                    None => {
+                        let new = key[1..].iter().fold(*node, |node, number| self.tree.step(node, *number));
+                        self.quads.insert(key, new);
+                        new
+                    }
+                };
+            }
+        }
+        for (node, at, begin) in open.iter_mut() {
+            for number in self.waiting[*begin as usize..*at as usize].iter().rev() {
+                *node = self.tree.step(*node, *number);
             }
         }
         self.node.extend(open.iter().map(|(node, _, _)| *node));
@@ -195,7 +220,8 @@ impl Samples {
     /// Makes the columns of the profile.
     pub fn store(mut self, tables: &Tables, frames: &Frames, profile: &mut Profile, import: &mut Import<'_>) {
         self.complete();
-        self.index = PairIndex::default();
+        self.tree.index = PairIndex::default();
+        self.quads = QuadIndex::default();
         let walks = self.walks(frames, import);
         let types = profile.value_types.len();
         let mut sums = vec![(0_i64, 0_i64); types];
@@ -221,7 +247,7 @@ impl Samples {
             import.ledger.records_kept += 1;
             let walk = if node == NONE { (StackId::NONE, 0) } else { walks[node as usize] };
             if walk.1 > 0 {
-                let depth = std::iter::successors(Some(node), |n| Some(self.above[*n as usize]).filter(|n| *n != NONE)).count();
+                let depth = std::iter::successors(Some(node), |n| Some(self.tree.above[*n as usize]).filter(|n| *n != NONE)).count();
                 import.report(NO_LOCATION, place, &format!("{} of {depth} locations", walk.1));
             }
             profile.samples.stack.push(walk.0);
@@ -255,9 +281,9 @@ impl Samples {
 
     /// The stack of every node, and how many of its locations are not defined.
     fn walks(&self, frames: &Frames, import: &mut Import<'_>) -> Vec<(StackId, u32)> {
-        let mut walks: Vec<Walk> = Vec::with_capacity(self.above.len());
+        let mut walks: Vec<Walk> = Vec::with_capacity(self.tree.above.len());
         let stacks = &mut import.session.symbols.stacks;
-        for (above, location) in self.above.iter().zip(&self.location) {
+        for (above, location) in self.tree.above.iter().zip(&self.tree.location) {
             let before = if *above == NONE { Walk::ROOT } else { walks[*above as usize] };
             walks.push(frames.step(before, self.numbers.ids[*location as usize], stacks));
         }
