@@ -6,8 +6,9 @@ use crate::base::ids::FuncId;
 use crate::base::work::step;
 use crate::model::Session;
 
-/// More boxes than this are never answered: narrow ones are left out and counted.
-pub const MAX_BOXES: usize = 1_000_000;
+/// More boxes than this are never answered: narrow ones are left out and counted. The page takes them in one task, which
+/// must not be felt.
+pub const MAX_BOXES: usize = 500_000;
 
 /// The shares of the whole below which boxes are left out, tried in turn until [`MAX_BOXES`] suffice. A box of the last
 /// one is 0.13 px wide in a picture of 2,048 px.

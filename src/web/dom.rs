@@ -46,6 +46,12 @@ pub fn after_paint(then: impl FnOnce() + 'static) {
     let _ = window().request_animation_frame(first.unchecked_ref());
 }
 
+/// Calls `then` when the next picture is due.
+pub fn next_frame(then: impl FnOnce() + 'static) {
+    let then = Closure::once_into_js(then);
+    let _ = window().request_animation_frame(then.unchecked_ref());
+}
+
 /// Offers bytes as a download.
 pub fn download(name: &str, mime: &str, bytes: &[u8]) {
     let parts = Array::of1(&Uint8Array::from(bytes));

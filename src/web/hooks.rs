@@ -3,6 +3,7 @@
 use super::client::Client;
 use crate::base::slabs::Slabs;
 use crate::engine::protocol::{Failure, Request};
+use gloo::timers::callback::Timeout;
 use std::cell::Cell;
 use std::rc::Rc;
 use yew::prelude::*;
@@ -58,13 +59,20 @@ pub fn use_answer<T: 'static>(client: &Client, generation: u32, request: Request
                 if newest.get() != own {
                     return;
                 }
-                state.set(match answer {
+                let next = match answer {
                     Ok(slabs) => match decode(slabs) {
                         Some(value) => Answer::Here(Rc::new(value)),
                         None => Answer::Failed("the engine's answer could not be read".to_string()),
                     },
                     Err(failure) => Answer::Failed(failure.message),
-                });
+                };
+                // Taking a large answer and showing it are two tasks, so that neither is felt.
+                Timeout::new(0, move || {
+                    if newest.get() == own {
+                        state.set(next);
+                    }
+                })
+                .forget();
             });
         });
     }

@@ -52,7 +52,7 @@ pub struct FlameHead {
     pub rows: u32,
     /// Weight of samples without frames, which are not in the picture.
     pub without_stack: f64,
-    /// Boxes left out because more than a million are too many for a page; those below them are not counted.
+    /// Boxes left out because more than half a million are too many for a page; those below them are not counted.
     pub pruned: u64,
     /// Weight of the boxes left out; it remains in the boxes they belong to.
     pub pruned_weight: f64,

@@ -1,10 +1,12 @@
 //! The canvas of flame graphs and charts. Hover, zoom, pan and search need no message to the worker.
 
+use super::flame_palette::Palette;
 use crate::base::quantity::{format_share, format_value};
 use crate::engine::protocol::flame::{FlameData, FlameMode};
-use crate::paint::flame::{ABOVE_ZOOM, Boxes, HOVERED, MATCH, Matches, ON_PATH, Picture, Rows, SELECTED, Viewport, draw, hit};
+use crate::paint::flame::{Boxes, Matches, Rows, Viewport, draw, hit};
 use crate::web::dom;
 use gloo::events::{EventListener, EventListenerOptions};
+use gloo::timers::callback::Timeout;
 use std::rc::Rc;
 use wasm_bindgen::JsCast;
 use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, KeyboardEvent, MouseEvent, WheelEvent};
@@ -71,6 +73,8 @@ pub enum Msg {
     Key(KeyboardEvent),
     /// The canvas has another size.
     Resize,
+    /// The next frame is due.
+    Frame,
 }
 
 type Pair = (f64, f64);
@@ -87,30 +91,16 @@ pub struct FlameCanvas {
     drag: Option<(Pair, Pair, f64, bool)>,
     palette: Palette,
     listeners: Vec<EventListener>,
+    /// The window that is on screen while the wheel turns or the pointer drags; the page learns of it when that pauses, so
+    /// that a frame costs a picture and nothing else.
+    live: Option<Pair>,
+    commit: Option<Timeout>,
+    /// A picture is due with the next frame, however many events ask for one.
+    due: bool,
 }
 
-struct Palette {
-    own: Vec<String>,
-    other: Vec<String>,
-    text: String,
-    matched: String,
-    strong: String,
-    line: String,
-}
-
-impl Palette {
-    fn read(categories: usize) -> Palette {
-        let list = |name: &str, n: usize| (0..n).map(|i| dom::token(&format!("--{name}-{i}"))).collect::<Vec<_>>();
-        Palette {
-            own: list("flame", 8),
-            other: (0..categories.max(1)).map(|c| dom::token(&format!("--kind-{}", c % 8))).collect(),
-            text: dom::token("--flame-text"),
-            matched: dom::token("--match"),
-            strong: dom::token("--text"),
-            line: dom::token("--line"),
-        }
-    }
-}
+/// How long the window must rest before the page is told.
+const COMMIT_MS: u32 = 120;
 
 /// The columns as painting and search take them.
 pub fn boxes(data: &FlameData) -> Boxes<'_> {
@@ -132,13 +122,24 @@ impl FlameCanvas {
             height: self.size.1,
             row_height: ROW,
             scroll: self.scroll,
-            window: props.window,
+            window: self.window(props),
             char_width: CHAR,
             upward: false,
             hovered: self.hovered,
             selected: props.selected,
             matches: props.matches.as_deref(),
         }
+    }
+
+    fn window(&self, props: &Props) -> Pair {
+        self.live.unwrap_or(props.window)
+    }
+
+    /// Shows another window at once and tells the page when it has come to rest.
+    fn show(&mut self, props: &Props, window: Pair) {
+        self.live = Some(window);
+        let zoom = props.zoom.clone();
+        self.commit = Some(Timeout::new(COMMIT_MS, move || zoom.emit(window)));
     }
 
     fn point(&self, e: &MouseEvent) -> (f64, f64) {
@@ -170,7 +171,7 @@ impl FlameCanvas {
         let _ = ctx.set_transform(ratio, 0.0, 0.0, ratio, 0.0, 0.0);
         ctx.clear_rect(0.0, 0.0, w, h);
         let picture = draw(&boxes(&props.data), &self.rows, &self.viewport(props));
-        self.fill(&ctx, &picture, props.matches.is_some());
+        self.palette.fill(&ctx, &picture, props.matches.is_some());
         // Anyone who measures can see when a picture is complete.
         let count = canvas.dataset().get("drawn").and_then(|n| n.parse::<u32>().ok()).map_or(1, |n| n.wrapping_add(1));
         let _ = canvas.dataset().set("drawn", &count.to_string());
@@ -189,39 +190,9 @@ impl FlameCanvas {
         }
     }
 
-    fn fill(&self, ctx: &CanvasRenderingContext2d, picture: &Picture, searching: bool) {
-        let p = &self.palette;
-        for r in &picture.rects {
-            let colour = if r.flags & MATCH != 0 {
-                &p.matched
-            } else if r.category > 0 {
-                &p.other[r.category as usize % p.other.len()]
-            } else {
-                &p.own[r.shade as usize % p.own.len()]
-            };
-            let faded = r.flags & ABOVE_ZOOM != 0 || searching && r.flags & MATCH == 0;
-            ctx.set_global_alpha(if faded { 0.45 } else { 1.0 });
-            ctx.set_fill_style_str(colour);
-            ctx.fill_rect(r.x.into(), r.y.into(), r.w.into(), r.h.into());
-            if r.flags & (SELECTED | HOVERED | ON_PATH) != 0 && r.w > 2.0 {
-                ctx.set_global_alpha(1.0);
-                ctx.set_stroke_style_str(if r.flags & ON_PATH != 0 { &p.line } else { &p.strong });
-                ctx.set_line_width(if r.flags & SELECTED != 0 { 2.0 } else { 1.0 });
-                ctx.stroke_rect(f64::from(r.x) + 0.5, f64::from(r.y) + 0.5, f64::from(r.w) - 1.0, f64::from(r.h) - 1.0);
-            }
-        }
-        ctx.set_global_alpha(1.0);
-        ctx.set_fill_style_str(&p.text);
-        ctx.set_font("12px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace");
-        ctx.set_text_baseline("middle");
-        for label in &picture.labels {
-            let _ = ctx.fill_text(&label.text, label.x.into(), label.y.into());
-        }
-    }
-
     /// A window of another width around a point, inside the picture.
     fn zoomed(&self, props: &Props, factor: f64, at: f64) -> (f64, f64) {
-        let (from, to) = props.window;
+        let (from, to) = self.window(props);
         let extent = props.data.head.extent;
         let span = ((to - from) * factor).clamp(extent * 1e-9, extent);
         let focus = from + (to - from) * (at / self.size.0.max(1.0)).clamp(0.0, 1.0);
@@ -231,7 +202,7 @@ impl FlameCanvas {
     }
 
     fn panned(&self, props: &Props, pixels: f64) -> (f64, f64) {
-        let (from, to) = props.window;
+        let (from, to) = self.window(props);
         let span = to - from;
         let start = (from + pixels / self.size.0.max(1.0) * span).clamp(0.0, (props.data.head.extent - span).max(0.0));
         (start, start + span)
@@ -331,6 +302,9 @@ impl Component for FlameCanvas {
             drag: None,
             palette: Palette::read(data.head.categories.len()),
             listeners: Vec::new(),
+            live: None,
+            commit: None,
+            due: false,
         }
     }
 
@@ -341,7 +315,12 @@ impl Component for FlameCanvas {
             self.hovered = None;
             self.scroll = 0.0;
         }
-        self.palette = Palette::read(props.data.head.categories.len());
+        if props.window != old.window || !Rc::ptr_eq(&props.data, &old.data) {
+            (self.live, self.commit) = (None, None);
+        }
+        if props.generation != old.generation {
+            self.palette = Palette::read(props.data.head.categories.len());
+        }
         if props.reveal != old.reveal || props.selected != old.selected {
             let y = f64::from(props.selected.and_then(|n| props.data.depth.get(n as usize).copied()).unwrap_or(props.reveal)) * ROW;
             if y < self.scroll || y + ROW > self.scroll + self.size.1 {
@@ -367,8 +346,8 @@ impl Component for FlameCanvas {
                     self.clamp_scroll();
                     let span = window.1 - window.0;
                     let start = (window.0 - dx / self.size.0.max(1.0) * span).clamp(0.0, (props.data.head.extent - span).max(0.0));
-                    if (start, start + span) != props.window {
-                        props.zoom.emit((start, start + span));
+                    if (start, start + span) != self.window(props) {
+                        self.show(props, (start, start + span));
                     }
                     return true;
                 }
@@ -383,7 +362,7 @@ impl Component for FlameCanvas {
             }
             Msg::Down(e) => {
                 if e.button() == 0 {
-                    self.drag = Some((self.point(&e), props.window, self.scroll, false));
+                    self.drag = Some((self.point(&e), self.window(props), self.scroll, false));
                 }
                 false
             }
@@ -405,10 +384,10 @@ impl Component for FlameCanvas {
                 if e.ctrl_key() || e.meta_key() {
                     let factor = (e.delta_y() * 0.004).clamp(-1.0, 1.0).exp();
                     let at = self.point(&e).0;
-                    props.zoom.emit(self.zoomed(props, factor, at));
+                    self.show(props, self.zoomed(props, factor, at));
                 } else if e.shift_key() || e.delta_x().abs() > e.delta_y().abs() {
                     let delta = if e.delta_x() == 0.0 { e.delta_y() } else { e.delta_x() };
-                    props.zoom.emit(self.panned(props, delta));
+                    self.show(props, self.panned(props, delta));
                 } else {
                     self.scroll += e.delta_y();
                     self.clamp_scroll();
@@ -416,6 +395,11 @@ impl Component for FlameCanvas {
                 true
             }
             Msg::Key(e) => self.key(props, &e),
+            Msg::Frame => {
+                self.due = false;
+                self.paint(props);
+                false
+            }
             Msg::Resize => {
                 self.measure();
                 self.clamp_scroll();
@@ -484,6 +468,10 @@ impl Component for FlameCanvas {
                 ));
             }
         }
-        self.paint(ctx.props());
+        if !self.due {
+            self.due = true;
+            let link = ctx.link().clone();
+            dom::next_frame(move || link.send_message(Msg::Frame));
+        }
     }
 }

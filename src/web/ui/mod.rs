@@ -4,6 +4,7 @@ pub mod files;
 pub mod findings;
 pub mod flame;
 pub mod flame_canvas;
+pub mod flame_palette;
 pub mod frame;
 pub mod functions;
 pub mod help;
