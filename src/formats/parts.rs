@@ -33,7 +33,7 @@ pub trait PartReader: Any + Send {
     /// Reads the records of a part.
     ///
     /// # Errors
-    /// As [`Format::read`]; what was read stays.
+    /// As [`super::Format::read`]; what was read stays.
     fn read(&mut self, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError>;
     /// Takes over what the reader of the next part gathered. Its texts and stacks have landed in `import.session`.
     fn join(&mut self, next: Box<dyn Any>, landed: &Landed, import: &mut Import<'_>);
@@ -100,10 +100,10 @@ impl Part {
     }
 }
 
-/// Reads a whole file with a part reader: what [`Format::read`] of such a format does.
+/// Reads a whole file with a part reader: what [`super::Format::read`] of such a format does.
 ///
 /// # Errors
-/// As [`Format::read`].
+/// As [`super::Format::read`].
 pub fn read_whole(format: &dyn InParts, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
     let mut reader = format.reader(None);
     let result = reader.read(input, &mut Part::default(), import);

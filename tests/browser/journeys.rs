@@ -3,6 +3,7 @@
 use crate::cdp::Browser;
 use crate::page::{fixture, inspect, serve, single_file};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::PathBuf;
 
 /// One file per format.
@@ -15,6 +16,72 @@ const FILES: &[&str] = &[
     "jaeger-json/shop.json",
     "zipkin-json/shop.json",
 ];
+
+/// Larger than what is read in one piece: workers share it.
+fn large_file(name: &str, text: impl Fn(usize) -> String) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("hotspan-{}-{name}", std::process::id()));
+    let mut out = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
+    let (mut written, mut i) = (0, 0);
+    while written < 30 << 20 {
+        let text = text(i);
+        out.write_all(text.as_bytes()).unwrap();
+        written += text.len();
+        i += 1;
+    }
+    path
+}
+
+/// What the Files view and the native command say of a file must be one and the same.
+fn agrees(browser: &mut Browser, address: &str, file: &std::path::Path) {
+    browser.open(&format!("{address}#files"));
+    browser.drop_files(&[file.to_path_buf()]);
+    browser.loaded();
+    browser.wait("document.querySelector('.source')");
+    let native = inspect(file);
+    for value in native["profiles"].as_array().unwrap().iter().flat_map(|p| p["value_types"].as_array().unwrap()) {
+        let cell = format!("[...document.querySelectorAll('.source td')].some(e => e.title === '{}')", value["total"]);
+        assert_eq!(browser.eval(&cell), json!(true), "{value} is not in the page");
+    }
+    if let Some(n) = native["trace_set"]["spans"].as_u64() {
+        let shown = browser.eval("[...document.querySelectorAll('.source .facts div')].find(d => d.querySelector('dt').innerText === 'spans')?.querySelector('dd').innerText");
+        assert_eq!(shown.as_str().map(|s| s.replace([',', ' '], "")), Some(n.to_string()));
+    }
+}
+
+#[test]
+fn large_files_are_read_by_several_workers_with_the_same_numbers_and_freed_when_closed() {
+    let Some(mut browser) = Browser::start() else { return };
+    let perf = large_file("large.txt", |i| {
+        format!(
+            "app 7/{} [000] {}.000001: {} cycles:\n\t{:x} leaf{}+0x1 (/bin/app)\n\t2 main+0x1 (/bin/app)\n\n",
+            i % 5,
+            i + 1,
+            i % 97 + 1,
+            i % 512 + 16,
+            i % 300
+        )
+    });
+    let lines = large_file("large.jsonl", |i| {
+        format!(
+            "{{\"resourceSpans\":[{{\"resource\":{{\"attributes\":[{{\"key\":\"service.name\",\"value\":{{\"stringValue\":\"s{}\"}}}}]}},\"scopeSpans\":[{{\"spans\":[{{\"traceId\":\"{:032x}\",\"spanId\":\"{:016x}\",\"name\":\"op\",\"kind\":2,\"startTimeUnixNano\":\"{}\",\"endTimeUnixNano\":\"{}\"}}]}}]}}]}}\n",
+            i % 3,
+            i / 10 + 1,
+            i + 1,
+            1_700_000_000_000_000_000_u64 + i as u64,
+            1_700_000_000_000_001_000_u64 + i as u64
+        )
+    });
+    for address in [serve(), single_file()] {
+        for file in [&perf, &lines] {
+            agrees(&mut browser, &address, file);
+            browser.eval("document.querySelector('.sources button').click()");
+            browser.wait("document.documentElement.dataset.state === 'empty'");
+            browser.call("Page.navigate", json!({"url": "about:blank"}));
+        }
+    }
+    browser.is_quiet();
+    let _ = (std::fs::remove_file(perf), std::fs::remove_file(lines));
+}
 
 /// Opens each file alone and compares what the Files view says with the native command.
 fn numbers_agree(browser: &mut Browser, address: &str) {
