@@ -82,7 +82,7 @@ pub fn speedscope(file: &Path, limit: Duration) -> Value {
     let Some(folder) = speedscope_folder() else { return json!({"fails": "npm could not install it"}) };
     let mut browser = Browser::start().unwrap();
     let memory = Memory::watch(&browser);
-    browser.open(&serve(folder));
+    browser.visit(&serve(folder));
     browser.wait("document.querySelector('input[type=file]')");
     browser.eval(WATCH);
     give(&mut browser, "input[type=file]", file);
@@ -125,7 +125,7 @@ pub fn floor(file: &Path, mode: &str, limit: Duration) -> Value {
         }
     }
     let mut browser = Browser::start().unwrap();
-    browser.open(&serve(folder));
+    browser.visit(&serve(folder));
     browser.wait("window.floor");
     give(&mut browser, "#file", file);
     browser.eval(&format!("floor('{mode}'), 1"));

@@ -11,6 +11,11 @@ use crate::model::Session;
 use protocol::{Failure, Request};
 use std::io::Read;
 
+/// Makes ready what every session needs, before there is any.
+pub fn warm() {
+    crate::analysis::categories::warm();
+}
+
 /// A session and what was derived from it.
 #[derive(Default)]
 pub struct Engine {

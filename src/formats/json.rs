@@ -59,6 +59,20 @@ impl From<ImportError> for Stop {
     }
 }
 
+/// Which bytes are in a set.
+const fn set(members: &[u8]) -> [bool; 256] {
+    let mut out = [false; 256];
+    let mut i = 0;
+    while i < members.len() {
+        out[members[i] as usize] = true;
+        i += 1;
+    }
+    out
+}
+
+const STRUCTURE: [bool; 256] = set(b"\"{}[]");
+const ENDS_SCALAR: [bool; 256] = set(b",}]: \n\r\t");
+
 /// The scanner.
 pub struct Json<'r> {
     input: &'r mut dyn BufRead,
@@ -238,44 +252,57 @@ impl<'r> Json<'r> {
         loop {
             let start = self.at;
             let mut done = false;
-            while let Some(&b) = self.buf.get(self.at) {
-                if in_string {
-                    self.at += 1;
-                    if escaped {
-                        escaped = false;
-                    } else if b == b'\\' {
-                        escaped = true;
-                    } else if b == b'"' {
-                        in_string = false;
-                        if depth == 0 {
-                            done = true;
-                            break;
-                        }
-                    }
-                    continue;
-                }
+            // Tight loops over what says nothing: most of a file is inside of texts.
+            let buf = &self.buf[..];
+            let mut at = self.at;
+            while at < buf.len() {
                 if scalar {
-                    if matches!(b, b',' | b'}' | b']' | b':' | b' ' | b'\n' | b'\r' | b'\t') {
+                    if ENDS_SCALAR[buf[at] as usize] {
                         done = true;
                         break;
                     }
-                    self.at += 1;
+                    at += 1;
                     continue;
                 }
-                self.at += 1;
+                if in_string {
+                    if escaped {
+                        escaped = false;
+                        at += 1;
+                        continue;
+                    }
+                    while at < buf.len() && buf[at] != b'"' && buf[at] != b'\\' {
+                        at += 1;
+                    }
+                    let Some(&b) = buf.get(at) else { break };
+                    at += 1;
+                    if b == b'\\' {
+                        escaped = true;
+                        continue;
+                    }
+                    in_string = false;
+                    if depth == 0 {
+                        done = true;
+                        break;
+                    }
+                }
+                while at < buf.len() && !STRUCTURE[buf[at] as usize] {
+                    at += 1;
+                }
+                let Some(&b) = buf.get(at) else { break };
+                at += 1;
                 match b {
                     b'"' => in_string = true,
                     b'{' | b'[' => depth += 1,
-                    b'}' | b']' => {
+                    _ => {
                         depth -= 1;
                         if depth == 0 {
                             done = true;
                             break;
                         }
                     }
-                    _ => {}
                 }
             }
+            self.at = at;
             if let Some(out) = &mut out {
                 out.extend_from_slice(&self.buf[start..self.at]);
             }

@@ -29,6 +29,7 @@ pub mod wire;
 pub mod zipkin;
 
 use crate::base::ids::SourceId;
+use crate::base::memory;
 use crate::model::Session;
 use crate::model::diagnostics::{At, DiagnosticCode, excerpt};
 use crate::model::ledger::{Choice, Ledger};
@@ -217,10 +218,13 @@ impl Import<'_> {
     /// To be called every few thousand rows: reports progress and checks limits.
     ///
     /// # Errors
-    /// `Stopped` when the user cancelled, `TooLarge` beyond the row limit.
+    /// `Stopped` when the user cancelled, `TooLarge` beyond the limits of rows and memory.
     pub fn tick(&mut self, rows: u64) -> Result<(), ImportError> {
         if rows > self.limits.max_rows {
             return Err(ImportError::TooLarge(format!("it holds more than {} rows, which is the limit.", self.limits.max_rows)));
+        }
+        if let Some(sentence) = memory::full(memory::taken(), rows) {
+            return Err(ImportError::TooLarge(sentence));
         }
         if (self.progress)(Progress { bytes: self.consumed.get(), rows }) { Ok(()) } else { Err(ImportError::Stopped) }
     }

@@ -9,6 +9,7 @@ use super::json::{Broken, Json};
 use super::json_cut::Mark;
 use super::{Import, ImportError, Limits, PREFIX_BYTES, Prefix, Progress, Sniff, detect, input};
 use crate::base::ids::SourceId;
+use crate::base::memory;
 use crate::base::pack::{Packer, Unpacker};
 use crate::model::join::Landed;
 use crate::model::ledger::Ledger;
@@ -278,6 +279,9 @@ impl Joiner {
         self.ledger.absorb(part.ledger, records, self.lines);
         self.lines += part.lines;
         with_import(session, self.source, &self.file, &mut self.ledger, |import| self.reader.join(part.reader, &landed, import));
+        if let Some(sentence) = memory::full(memory::taken(), self.ledger.records_in) {
+            self.fail(&ImportError::TooLarge(sentence));
+        }
         None
     }
 

@@ -73,10 +73,14 @@ impl Format for Pprof {
 
     fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
         let (mut tables, mut samples) = (Tables::default(), Samples::default());
-        stream(input, import, &mut tables, &mut samples)?;
+        let end = stream(input, import, &mut tables, &mut samples);
+        // Names stand at the end of the file: what breaks off before them means nothing.
+        if end.is_err() && !tables.has_names() {
+            return end;
+        }
         samples.complete();
-        tables.check(!samples.is_empty())?;
-        store(&tables, samples, import)
+        let stored = tables.check(!samples.is_empty()).and_then(|()| store(&tables, samples, import));
+        end.and(stored)
     }
 }
 

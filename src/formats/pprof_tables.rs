@@ -243,6 +243,11 @@ impl Tables {
         Ok(())
     }
 
+    /// Whether any of the string table was read.
+    pub fn has_names(&self) -> bool {
+        !self.strings.is_empty()
+    }
+
     /// A text of the string table; empty when the position does not exist.
     pub fn text(&self, at: u64) -> String {
         self.strings.get(at as usize).map_or(String::new(), |bytes| String::from_utf8_lossy(bytes).into_owned())

@@ -94,6 +94,11 @@ impl Client {
         if get(data, "ready").is_truthy() {
             self.0.ready.set(true);
             let unsent = std::mem::take(&mut *self.0.unsent.borrow_mut());
+            if unsent.is_empty() {
+                let message = Object::new();
+                set(&message, "warm", &JsValue::TRUE);
+                self.send(message);
+            }
             unsent.into_iter().for_each(|message| self.send(message));
         } else if let Some(text) = get(data, "progress").as_string() {
             if let Ok(progress) = serde_json::from_str(&text) {

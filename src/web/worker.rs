@@ -55,6 +55,8 @@ fn receive(state: &mut State, data: &JsValue, scope: &DedicatedWorkerGlobalScope
         if opening.as_mut().is_some_and(|o| o.part(engine, part as usize, bytes)) {
             proceed(state, scope);
         }
+    } else if get(data, "warm").is_truthy() {
+        crate::engine::warm();
     } else {
         let answer = ask(&mut state.engine, data);
         post(scope, &get(data, "id"), answer);

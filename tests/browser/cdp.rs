@@ -140,6 +140,13 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]}));
     }
 
+    /// Opens any page and waits until it is loaded.
+    #[allow(dead_code, reason = "the benchmarks open other pages than ours")]
+    pub fn visit(&mut self, address: &str) {
+        self.call("Page.navigate", json!({"url": address}));
+        self.wait("document.readyState === 'complete' && location.href !== 'about:blank'");
+    }
+
     /// Goes to an address and waits until the page has started.
     pub fn open(&mut self, address: &str) {
         self.call("Page.navigate", json!({"url": address}));
