@@ -236,6 +236,8 @@ fn hotspan(file: &Path) -> Value {
     let hash = if profile { "#flame" } else { "#traces" };
     browser.open(&format!("{address}{hash}"));
     browser.wait("document.querySelector('[data-sample-button]')");
+    // Nobody drops a file in the first second: the page uses it to make itself ready.
+    std::thread::sleep(Duration::from_millis(1500));
     browser.eval(WATCH);
     browser.drop_files(&[file.to_path_buf()]);
     // The view is complete when its picture (or its list) is on screen.
