@@ -36,8 +36,18 @@ use crate::model::ledger::{Choice, Ledger};
 use std::io::BufRead;
 
 /// Every format, in order of preference where two are equally sure.
-pub const FORMATS: &[&dyn Format] =
-    &[&pprof::Pprof, &perf_script::PerfScript, &folded::Folded, &chrome_trace::ChromeTrace, &otlp::Otlp, &jaeger::Jaeger, &zipkin::Zipkin];
+pub const FORMATS: &[&dyn Format] = &[
+    // Profiles.
+    &pprof::Pprof,
+    &perf_script::PerfScript,
+    &folded::Folded,
+    // Timelines.
+    &chrome_trace::ChromeTrace,
+    // Traces.
+    &otlp::Otlp,
+    &jaeger::Jaeger,
+    &zipkin::Zipkin,
+];
 
 /// A file format.
 pub trait Format: Sync {
