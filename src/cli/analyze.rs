@@ -3,7 +3,8 @@
 use super::{Stop, load, write_out};
 use crate::base::quantity::{format_share, format_value};
 use crate::findings::finding::{Finding, RuleStatus, Severity};
-use crate::findings::{DETECTORS, worst};
+use crate::findings::settings::{Setting, Settings, parse_setting, rule};
+use crate::findings::worst;
 use crate::report;
 use clap::ValueEnum;
 use std::fmt::Write;
@@ -24,8 +25,14 @@ pub(super) struct Args {
     #[arg(long, value_enum, value_name = "SEVERITY")]
     fail_on: Option<FailOn>,
     /// Change a threshold, such as hot-loop.min-leaf-samples=50 (see `hotspan rules RULE`)
-    #[arg(long = "set", value_name = "RULE.THRESHOLD=VALUE", value_parser = setting)]
-    settings: Vec<(String, String, f64)>,
+    #[arg(long = "set", value_name = "RULE.THRESHOLD=VALUE", value_parser = parse_setting)]
+    settings: Vec<Setting>,
+    /// Thresholds, switched-off rules and targets of operations; without it ./hotspan.toml is read if it is there
+    #[arg(long, value_name = "hotspan.toml")]
+    config: Option<PathBuf>,
+    /// Run only this rule; may be given several times (see `hotspan rules`)
+    #[arg(long = "rule", value_name = "RULE", value_parser = rule_id)]
+    rules: Vec<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -43,7 +50,7 @@ enum FailOn {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let (engine, all_read) = load::load(&args.files, args.settings.clone());
+    let (engine, all_read) = load::load(&args.files, settings(args)?);
     let text = match args.format {
         Form::Json => report::analyze::json(&engine.session, &engine.report).map_err(|e| Stop::Output(std::io::Error::other(e)))?,
         Form::Markdown => report::markdown::markdown(&engine.session, &engine.report),
@@ -61,20 +68,22 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     load::status(all_read)
 }
 
-/// `RULE.THRESHOLD=VALUE`, checked against the rules' own lists.
-fn setting(text: &str) -> Result<(String, String, f64), String> {
-    let (name, value) = text.split_once('=').ok_or("expected RULE.THRESHOLD=VALUE")?;
-    let (rule_id, threshold) = name.split_once('.').ok_or("expected RULE.THRESHOLD=VALUE")?;
-    let rule = DETECTORS.iter().map(|d| d.rule()).find(|r| r.id == rule_id).ok_or_else(|| {
-        let ids: Vec<&str> = DETECTORS.iter().map(|d| d.rule().id).collect();
-        format!("there is no rule {rule_id}; rules are {}", ids.join(", "))
-    })?;
-    if !rule.thresholds.iter().any(|t| t.name == threshold) {
-        let names: Vec<&str> = rule.thresholds.iter().map(|t| t.name).collect();
-        return Err(format!("{rule_id} has no threshold {threshold}; it has {}", names.join(", ")));
-    }
-    let value = value.parse::<f64>().ok().filter(|v| v.is_finite()).ok_or_else(|| format!("{value} is not a number"))?;
-    Ok((rule_id.to_string(), threshold.to_string(), value))
+fn rule_id(text: &str) -> Result<String, String> {
+    rule(text).map(|r| r.id.to_string())
+}
+
+/// The settings of a run: the file's, then those of the command line.
+fn settings(args: &Args) -> Result<Settings, Stop> {
+    let usual = PathBuf::from("hotspan.toml");
+    let mut out = match args.config.as_ref().or(Some(&usual).filter(|p| p.is_file())) {
+        None => Settings::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|e| Stop::Usage(format!("cannot read {}: {e}", path.display())))?;
+            Settings::parse(&text).map_err(Stop::Usage)?
+        }
+    };
+    out.extend(Settings { thresholds: args.settings.clone(), only: args.rules.clone(), ..Settings::default() });
+    Ok(out)
 }
 
 fn text(report: &crate::findings::Report) -> String {
@@ -137,6 +146,13 @@ fn one(f: &Finding, out: &mut String) {
     for caveat in &f.caveats {
         let _ = writeln!(out, "    but     {}", clean(caveat));
     }
+    for other in &f.also {
+        let _ = writeln!(out, "    also    {} ({})", clean(&other.title), other.rule);
+    }
+    for other in &f.consequences {
+        let _ = writeln!(out, "    causes  {} ({})", clean(&other.title), other.rule);
+    }
+    let _ = writeln!(out, "    query   {}", clean(&f.query));
     out.push('\n');
 }
 

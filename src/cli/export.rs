@@ -28,7 +28,7 @@ enum To {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let (engine, all_read) = load::load(&args.files, Vec::new());
+    let (engine, all_read) = load::tables(&args.files);
     let session = &engine.session;
     if session.profiles.is_empty() {
         load::status(all_read)?;

@@ -3,6 +3,7 @@
 use super::{Stop, threads};
 use crate::base::quantity::format_bytes;
 use crate::engine::Engine;
+use crate::findings::settings::Settings;
 use crate::formats::Progress;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Reads the files in order, says on standard error which could not be read, and runs the rules.
 /// The flag tells whether every file was read.
-pub fn load(files: &[PathBuf], settings: Vec<(String, String, f64)>) -> (Engine, bool) {
+pub fn load(files: &[PathBuf], settings: Settings) -> (Engine, bool) {
     let mut engine = Engine { settings, ..Engine::default() };
     let all_read = read(&mut engine, files);
     engine.finish();

@@ -23,8 +23,8 @@ pub struct Engine {
     pub session: Session,
     /// Findings of the current session.
     pub report: findings::Report,
-    /// Thresholds that the user changed: (rule, threshold, value).
-    pub settings: Vec<(String, String, f64)>,
+    /// Thresholds, targets and rules that the user changed.
+    pub settings: findings::settings::Settings,
     /// Derived tables, by query.
     pub cache: views::Cache,
 }

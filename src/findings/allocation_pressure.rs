@@ -243,6 +243,7 @@ fn describe(cx: &Context<'_>, active: &Active<'_>, found: &Pressure) -> Option<F
         occurrences: Occurrences { count: found.both as u64, ..Occurrences::default() },
         caveats: caveats(active, found),
         remedies: remedies(active, top),
+        ..Finding::default()
     })
 }
 

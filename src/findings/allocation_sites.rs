@@ -268,6 +268,7 @@ fn describe(
         occurrences: Occurrences { count: site.objects.max(0) as u64, ..Occurrences::default() },
         caveats: caveats(active, columns, site),
         remedies: remedies(active, tiny, large, grown),
+        ..Finding::default()
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::calls::{Call, Category, entry_of};
-use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, fingerprint};
+use super::finding::{Confidence, Cover, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, fingerprint};
 use crate::analysis::clipped::Clipped;
 use crate::analysis::replay::{Edit, replay};
 use crate::base::ids::{SpanRow, StringId, TraceRow};
@@ -220,6 +220,11 @@ pub fn finding(
         Some(p) if parents.len() == 1 => format!("directly under span {} {}", id(*p), set.name(&session.strings, *p)),
         _ => format!("in one execution of span {} {}", id(worst.scope), set.name(&session.strings, worst.scope)),
     };
+    let exemplar = |t: TraceRow| {
+        let span = by_trace.get(&t).and_then(|groups| groups.first()).map_or(String::new(), |g| id(g.calls[0].span));
+        format!("{}/{span}", trace_text(t))
+    };
+    let begin = |t: TraceRow| set.traces.root[t.index()].get().map_or(0, |r| set.spans.start_ns[r.index()]);
     let distinct = worst.distinct().map_or("values not recorded".to_string(), |d| format!("{d} distinct"));
     let shown = cx.calls().texts.get(worst.calls[0].shown);
     let message = format!(
@@ -238,8 +243,10 @@ pub fn finding(
     let trace_view = ViewRef { trace: Some(trace_text(worst_trace)), span: Some(id(first)), ..ViewRef::of(View::Traces) };
     let service_view =
         ViewRef { service: Some(callee), operation: Some(set.name(&session.strings, first).to_string()), ..ViewRef::of(View::Services) };
+    let mut cover: Vec<SpanRow> = pattern.groups.iter().flat_map(Group::spans).collect();
+    cover.sort_unstable();
+    cover.dedup();
     Finding {
-        id: String::new(),
         rule: rule.id,
         fingerprint: fingerprint(rule.id, &[&service, &endpoint, cx.calls().texts.get(worst.calls[0].signature)]),
         severity: Severity::of_score(score).unwrap_or(Severity::Info),
@@ -276,17 +283,14 @@ pub fn finding(
             count: pattern.groups.iter().map(|g| g.calls.len() as u64).sum(),
             traces: by_trace.len() as u64,
             of_traces: of_traces as u64,
-            exemplars: ranked
-                .iter()
-                .take(5)
-                .map(|(_, t, _)| {
-                    let span = pattern.groups.iter().find(|g| g.trace == *t).map_or(String::new(), |g| id(g.calls[0].span));
-                    format!("{}/{span}", trace_text(*t))
-                })
-                .collect(),
+            exemplars: ranked.iter().take(5).map(|(_, t, _)| exemplar(*t)).collect(),
+            median: ranked.get(ranked.len() / 2).map_or(String::new(), |(_, t, _)| exemplar(*t)),
+            newest: by_trace.keys().max_by_key(|t| (begin(**t), **t)).map_or(String::new(), |t| exemplar(*t)),
         },
         caveats: words.caveats,
         remedies: words.remedies,
+        cover: Cover::Spans(cover),
+        ..Finding::default()
     }
 }
 

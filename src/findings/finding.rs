@@ -1,6 +1,7 @@
 //! What a finding is made of. The JSON form is the public contract of `hotspan analyze --format json`.
 
 use crate::base::hash::{hash_bytes, hash_u64};
+use crate::base::ids::{ProfileId, SpanRow, StackId};
 use crate::base::stats::Share;
 use crate::base::view::ViewRef;
 use serde::Serialize;
@@ -36,10 +37,11 @@ pub struct Threshold {
 }
 
 /// How bad. JSON: `info`, `warning`, `critical`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Score 25 and above.
+    #[default]
     Info,
     /// Score 75 and above.
     Warning,
@@ -68,10 +70,11 @@ impl Severity {
 }
 
 /// How sure. JSON: lower case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
     /// Indirect evidence.
+    #[default]
     Possible,
     /// Strong evidence.
     Likely,
@@ -169,10 +172,46 @@ pub struct Occurrences {
     pub of_traces: u64,
     /// `traceid/spanid`, the worst first.
     pub exemplars: Vec<String>,
+    /// The occurrence of median weight, `traceid/spanid`; empty for profiles.
+    pub median: String,
+    /// The latest occurrence, `traceid/spanid`; empty for profiles.
+    pub newest: String,
 }
 
-/// A finding.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The rows that a finding speaks of, for telling findings of one defect from findings of several. Not written anywhere.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Cover {
+    /// Not comparable with other findings.
+    #[default]
+    Nothing,
+    /// Spans, each once.
+    Spans(Vec<SpanRow>),
+    /// Stacks of a profile, each once.
+    Stacks(ProfileId, Vec<StackId>),
+}
+
+/// Another finding, as far as its relative tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Related {
+    /// Rule id.
+    pub rule: &'static str,
+    /// Fingerprint.
+    pub fingerprint: String,
+    /// The claim in a few words.
+    pub title: String,
+    /// The claim in one sentence.
+    pub message: String,
+}
+
+impl Related {
+    /// What is told of a finding under another.
+    pub fn of(f: &Finding) -> Related {
+        Related { rule: f.rule, fingerprint: f.fingerprint.clone(), title: f.title.clone(), message: f.message.clone() }
+    }
+}
+
+/// A finding. Rules fill what they know and take the rest from the default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Finding {
     /// `f-1`, by rank; set by [`super::run`].
     pub id: String,
@@ -206,6 +245,15 @@ pub struct Finding {
     pub caveats: Vec<String>,
     /// What to do, for this case.
     pub remedies: Vec<String>,
+    /// The command that gives the same numbers from the same files. Set by [`super::run`] where the rule gives none.
+    pub query: String,
+    /// What other rules say of the same calls or samples.
+    pub also: Vec<Related>,
+    /// Findings that only follow from this one.
+    pub consequences: Vec<Related>,
+    /// The rows it speaks of.
+    #[serde(skip)]
+    pub cover: Cover,
 }
 
 /// A stable fingerprint from a rule and names.

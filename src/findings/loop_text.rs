@@ -108,6 +108,7 @@ pub(super) fn describe(cx: &Context<'_>, active: &Active<'_>, tree: &CallTree, c
         occurrences: Occurrences { count: claim.count as u64, ..Occurrences::default() },
         caveats: caveats(active, claim, missing, few),
         remedies: remedies(active, claim),
+        ..Finding::default()
     })
 }
 

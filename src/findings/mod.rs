@@ -13,7 +13,9 @@ pub mod finding;
 pub mod hot_loop;
 pub mod loop_shape;
 pub mod loop_text;
+pub mod merge;
 pub mod owner;
+pub mod settings;
 
 use crate::analysis::call_tree::{CallTree, Order, call_tree};
 use crate::analysis::weights::Selection;
@@ -22,11 +24,12 @@ use crate::model::Session;
 use active::Active;
 use calls::CallTable;
 use finding::{Confidence, Finding, Rule, RuleStatus, RuleVerdict, Severity};
+use settings::Settings;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Every rule.
+/// Every rule, of one family the general ones before the special ones: where two speak of the same rows, the later leads.
 pub const DETECTORS: &[&dyn Detector] = &[
     &hot_loop::HotLoop,
     &allocation_sites::AllocationSites,
@@ -41,8 +44,8 @@ pub const DETECTORS: &[&dyn Detector] = &[
 pub struct Context<'a> {
     /// The tables.
     pub session: &'a Session,
-    /// Thresholds that the user changed: (rule, threshold, value).
-    pub settings: &'a [(String, String, f64)],
+    /// Thresholds, targets and rules that the user changed.
+    pub settings: &'a Settings,
     calls: OnceCell<CallTable>,
     active: RefCell<BTreeMap<ProfileId, Rc<Active<'a>>>>,
     trees: RefCell<Trees>,
@@ -53,7 +56,7 @@ pub type Trees = BTreeMap<Selection, Rc<CallTree>>;
 
 impl<'a> Context<'a> {
     /// For one run of the rules over a session.
-    pub fn new(session: &'a Session, settings: &'a [(String, String, f64)]) -> Context<'a> {
+    pub fn new(session: &'a Session, settings: &'a Settings) -> Context<'a> {
         Context { session, settings, calls: OnceCell::new(), active: RefCell::default(), trees: RefCell::default() }
     }
 
@@ -80,8 +83,7 @@ impl<'a> Context<'a> {
 
     /// A threshold's value: the user's, or the rule's default; 0 for an unknown name.
     pub fn threshold(&self, rule: &Rule, name: &str) -> f64 {
-        let set = self.settings.iter().rev().find(|(r, t, _)| r == rule.id && t == name).map(|(_, _, value)| *value);
-        set.or_else(|| rule.thresholds.iter().find(|t| t.name == name).map(|t| t.default)).unwrap_or(0.0)
+        self.settings.threshold(rule.id, name).or_else(|| rule.thresholds.iter().find(|t| t.name == name).map(|t| t.default)).unwrap_or(0.0)
     }
 
     /// The profiles with their positions.
@@ -123,8 +125,13 @@ pub struct Report {
 /// Runs every rule.
 pub fn run(cx: &Context<'_>) -> Report {
     let mut report = Report::default();
-    for detector in DETECTORS {
+    for detector in DETECTORS.iter().filter(|d| cx.settings.only.is_empty() || cx.settings.runs(d.rule().id)) {
         let rule = detector.rule();
+        if !cx.settings.runs(rule.id) {
+            let reason = "because it is switched off in the settings".to_string();
+            report.verdicts.push(RuleVerdict { rule: rule.id.to_string(), status: RuleStatus::NotChecked, over: String::new(), reason });
+            continue;
+        }
         let verdict = match detector.detect(cx) {
             Outcome::NotChecked(reason) => {
                 RuleVerdict { rule: rule.id.to_string(), status: RuleStatus::NotChecked, over: String::new(), reason }
@@ -137,18 +144,40 @@ pub fn run(cx: &Context<'_>) -> Report {
         };
         report.verdicts.push(verdict);
     }
-    report.findings.sort_by(|a, b| {
-        let key = |f: &Finding| (std::cmp::Reverse(f.severity), std::cmp::Reverse(f.score));
-        key(a)
-            .cmp(&key(b))
-            .then(rank(b).total_cmp(&rank(a)))
-            .then_with(|| a.fingerprint.cmp(&b.fingerprint))
-            .then_with(|| a.title.cmp(&b.title))
-    });
+    report.findings.sort_by(order);
+    // The registry lists general rules before special ones.
+    let specific = |rule: &str| DETECTORS.iter().position(|d| d.rule().id == rule).unwrap_or(0) as u32;
+    report.findings = merge::merge(cx.session, std::mem::take(&mut report.findings), &specific);
+    report.findings.sort_by(order);
     for (i, finding) in report.findings.iter_mut().enumerate() {
         finding.id = format!("f-{}", i + 1);
+        if finding.query.is_empty() {
+            finding.query = query(cx, finding.rule);
+        }
     }
     report
+}
+
+/// The command that runs one rule over the same files with the same thresholds.
+fn query(cx: &Context<'_>, rule: &str) -> String {
+    let files: String = cx.session.sources.iter().filter(|s| s.error.is_none()).map(|s| format!(" {}", quoted(&s.file))).collect();
+    format!("hotspan analyze{files} --rule {rule}{}", cx.settings.arguments(rule))
+}
+
+/// A file name as a shell takes it.
+fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/+@%:,".contains(c);
+    if !name.is_empty() && name.chars().all(plain) { name.to_string() } else { format!("'{}'", name.replace('\'', "'\\''")) }
+}
+
+/// By severity, score, impact times confidence; names decide between equals.
+fn order(a: &Finding, b: &Finding) -> std::cmp::Ordering {
+    let key = |f: &Finding| (std::cmp::Reverse(f.severity), std::cmp::Reverse(f.score));
+    key(a)
+        .cmp(&key(b))
+        .then(rank(b).total_cmp(&rank(a)))
+        .then_with(|| a.fingerprint.cmp(&b.fingerprint))
+        .then_with(|| a.title.cmp(&b.title))
 }
 
 /// Impact times confidence, among findings of one severity and score.

@@ -85,8 +85,16 @@ pub fn one(f: &Finding) -> String {
     for caveat in &f.caveats {
         let _ = writeln!(out, "- caveat: {}", escape(caveat));
     }
+    for (word, list) in [("also", &f.also), ("follows from it", &f.consequences)] {
+        for other in list {
+            let _ = writeln!(out, "- {word}: {} (`{}`)", escape(&other.message), other.rule);
+        }
+    }
     for remedy in &f.remedies {
         let _ = writeln!(out, "- to do: {}", escape(remedy));
+    }
+    if !f.query.is_empty() {
+        let _ = writeln!(out, "- again: `{}`", code(&f.query));
     }
     out
 }

@@ -102,3 +102,34 @@ fn one_binary_reads_from_standard_input() {
     let out = child.wait_with_output().unwrap();
     assert_eq!(json(&out)["sources"][0]["profiles"][0]["samples"], 2);
 }
+
+#[test]
+fn settings_come_from_a_file_and_the_command_line() {
+    let folder = std::env::temp_dir().join(format!("hotspan-settings-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let config = folder.join("team.toml");
+    let run = |text: &str, more: &[&str]| {
+        std::fs::write(&config, text).unwrap();
+        let mut args = vec!["analyze", "--format", "json", "--config", config.to_str().unwrap()];
+        args.extend(more);
+        hotspan(&args, &["otlp-json/checkout.json"])
+    };
+    let rules = |out: &Output| {
+        let report = json(out);
+        report["findings"].as_array().unwrap().iter().map(|f| f["rule"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    let n_plus_one = "chatty-n-plus-one".to_string();
+    assert!(rules(&run("", &[])).contains(&n_plus_one));
+    assert!(!rules(&run("[rules.chatty-n-plus-one]\nenabled = false\n", &[])).contains(&n_plus_one));
+    assert!(!rules(&run("[rules.chatty-n-plus-one]\nmin_calls = 1000\n", &[])).contains(&n_plus_one));
+    // The command line wins over the file; the query of a finding names what was in force.
+    let again = run("[rules.chatty-n-plus-one]\nmin_calls = 1000\n", &["--set", "chatty-n-plus-one.min_calls=6", "--rule", &n_plus_one]);
+    let report = json(&again);
+    assert_eq!(report["rules"].as_array().unwrap().len(), 1);
+    let query = report["findings"][0]["query"].as_str().unwrap();
+    assert!(query.contains("--rule chatty-n-plus-one") && query.contains("--set chatty-n-plus-one.min_calls=6"), "{query}");
+    let wrong = run("[rules.nonsense]\nx = 1\n", &[]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("there is no rule nonsense"));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

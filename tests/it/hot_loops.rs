@@ -6,6 +6,7 @@ use hotspan::engine::Engine;
 use hotspan::engine::protocol::flame::{FlameData, FlameMode};
 use hotspan::engine::protocol::{Request, SampleQuery};
 use hotspan::findings::finding::{Confidence, Finding, RuleStatus, Severity};
+use hotspan::findings::settings::{Settings, parse_setting};
 
 fn loops(engine: &Engine) -> Vec<&Finding> {
     engine.report.findings.iter().filter(|f| f.rule == "hot-loop").collect()
@@ -110,7 +111,9 @@ fn what_data_cannot_answer_is_said() {
     let engine = fixture("pprof/allocs.pb.gz");
     assert!(status(&engine, "hot-loop").1.starts_with("because no file holds samples of CPU"));
     // A threshold can be changed by its name.
-    let mut engine = Engine { settings: vec![("hot-loop".into(), "min-leaf-samples".into(), 200.0)], ..Engine::default() };
+    let mut settings = Settings::default();
+    settings.thresholds.push(parse_setting("hot-loop.min-leaf-samples=200").unwrap());
+    let mut engine = Engine { settings, ..Engine::default() };
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/perf-script/loops.perf-script.txt.gz");
     let bytes = std::fs::read(path).unwrap();
     engine.open("x", bytes.len() as u64, Box::new(std::io::Cursor::new(bytes)), &mut |_| true);

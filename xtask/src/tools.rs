@@ -97,7 +97,11 @@ pub fn chromium() -> Result<PathBuf> {
     }
     let root_user = works(Path::new("id"), "-u").is_some_and(|id| id.trim() == "0");
     let managers: [(&str, &[&[&str]]); 3] = [
-        ("apt-get", &[&["update", "-qq"], &["install", "-y", "-qq", "--no-install-recommends", "chromium"]]),
+        // Another installation may be under way: wait for its lock.
+        (
+            "apt-get",
+            &[&["update", "-qq"], &["install", "-y", "-qq", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", "chromium"]],
+        ),
         ("dnf", &[&["install", "-y", "-q", "chromium"]]),
         ("apk", &[&["add", "--quiet", "chromium"]]),
     ];

@@ -202,12 +202,28 @@ fn detail(s: &Shared, f: &Value) -> Html {
             <p>{ sure }</p>
             { texts("remedies", "What to do") }
             { texts("caveats", "But") }
+            { related(f, "also", "Also seen as") }
+            { related(f, "consequences", "What follows from it") }
             <p class="actions">
                 <button onclick={move |_| export.emit((ExportKind::Markdown, Some(id.clone())))}>{ "Save as Markdown" }</button>
             </p>
+            <details class="doc"><summary>{ "The numbers again, from a shell" }</summary><pre>{ json::text(f, "query") }</pre></details>
             if let Some(doc) = doc {
                 <details class="doc"><summary>{ format!("The rule: {}", doc.name) }</summary><pre>{ &doc.doc }</pre></details>
             }
         </article>
+    }
+}
+
+fn related(f: &Value, key: &str, title: &str) -> Html {
+    let items = json::items(f, key);
+    if items.is_empty() {
+        return html! {};
+    }
+    html! {
+        <>
+            <h3>{ title.to_string() }</h3>
+            <ul>{ for items.iter().map(|o| html! { <li title={json::text(o, "message").to_string()}>{ json::text(o, "title") }{ " " }<code>{ json::text(o, "rule") }</code></li> }) }</ul>
+        </>
     }
 }
