@@ -2,10 +2,11 @@
 
 use super::weights::{Weights, subtree, walk};
 use crate::base::hash::hash_u64;
-use crate::base::ids::{FuncId, MappingId, StringId};
+use crate::base::ids::{FuncId, StringId};
 use crate::base::intern::RowIndex;
 use crate::model::Session;
-use crate::model::symbols::{FRAME_INLINED, NO_ADDRESS};
+use crate::model::symbols::{FRAME_INLINED, FUNC_UNSYMBOLIZED, NO_ADDRESS};
+use std::fmt::Write;
 
 /// What one row stands for, as `go tool pprof -functions`, `-filefunctions`, `-files`, `-lines`, `-addresses`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,12 +16,35 @@ pub enum Granularity {
     Functions,
     /// Functions by name and file.
     FileFunctions,
-    /// Files.
+    /// Files, one row each.
     Files,
+    /// Files as `go tool pprof -files` lists them: where a profile knows the first lines of functions, a row per function.
+    FunctionsOfFiles,
     /// Function, file and line.
     Lines,
     /// Instruction addresses (or offsets in the symbol).
     Addresses,
+}
+
+/// Which of its names a function has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Names {
+    /// As `go tool pprof` writes them: without parameters and template arguments, so that instances of a template are one.
+    #[default]
+    Simple,
+    /// With all that the file tells.
+    Full,
+}
+
+/// How rows are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What one row stands for.
+    pub granularity: Granularity,
+    /// Charge inlined frames to the function they were compiled into.
+    pub no_inlines: bool,
+    /// Names by which functions are told apart.
+    pub names: Names,
 }
 
 /// One row.
@@ -30,12 +54,15 @@ pub struct Entry {
     pub func: FuncId,
     /// Function name; `NONE` at granularity files.
     pub name: StringId,
-    /// Binary, at granularity files: `go tool pprof` tells files of different binaries apart. Else `NONE`.
-    pub mapping: MappingId,
+    /// Path of the binary where there is no name of a function, for only then `go tool pprof` tells rows apart by it. Else `NONE`.
+    pub binary: StringId,
     /// Source file; `NONE` if unknown or not part of the granularity.
     pub file: StringId,
     /// Line; 0 if unknown or not part of the granularity.
     pub line: u32,
+    /// First line of the function at granularity [`Granularity::FunctionsOfFiles`], and of functions without a name as
+    /// `go tool pprof` tells them apart by it; else 0.
+    pub start_line: u32,
     /// Address; `NO_ADDRESS` if unknown or not part of the granularity.
     pub address: u64,
     /// Offset in the symbol; `NO_ADDRESS` if unknown or not part of the granularity.
@@ -57,11 +84,10 @@ pub struct FunctionTable {
     pub sum: i64,
 }
 
-/// Counts self and total. `no_inlines` charges inlined frames to the function they were compiled into.
-/// Linear in stacks.
-pub fn functions(session: &Session, weights: &Weights, granularity: Granularity, no_inlines: bool) -> FunctionTable {
+/// Counts self and total. Linear in stacks.
+pub fn functions(session: &Session, weights: &Weights, options: Options) -> FunctionTable {
     let s = &session.symbols;
-    let (entry_of_frame, mut rows) = entries(session, weights, granularity, no_inlines);
+    let (entry_of_frame, mut rows) = entries(session, weights, options);
     let total = subtree(&s.stacks, &weights.own);
     // The entry that the weight of a stack is charged to: its leaf's, or where inlined frames are left out that of the
     // frame they were compiled into.
@@ -93,17 +119,17 @@ pub fn functions(session: &Session, weights: &Weights, granularity: Granularity,
 }
 
 /// The row of each frame, and the rows.
-fn entries(session: &Session, weights: &Weights, granularity: Granularity, no_inlines: bool) -> (Vec<u32>, Vec<Entry>) {
+fn entries(session: &Session, weights: &Weights, options: Options) -> (Vec<u32>, Vec<Entry>) {
     let s = &session.symbols;
     let mut of_frame = vec![u32::MAX; s.frames.len()];
     let mut rows: Vec<Entry> = Vec::new();
     let mut index = RowIndex::default();
     for row in (0..s.stacks.len()).filter(|row| weights.used[*row]) {
         let frame = s.stacks.frame[row].index();
-        if of_frame[frame] != u32::MAX || (no_inlines && s.frames.flags[frame] & FRAME_INLINED != 0) {
+        if of_frame[frame] != u32::MAX || (options.no_inlines && s.frames.flags[frame] & FRAME_INLINED != 0) {
             continue;
         }
-        let key = key(session, frame, granularity);
+        let key = key(session, frame, options);
         let hash = hash(&key);
         let found = index.find(hash, |r| same(&rows[r as usize], &key));
         of_frame[frame] = found.unwrap_or_else(|| {
@@ -116,49 +142,54 @@ fn entries(session: &Session, weights: &Weights, granularity: Granularity, no_in
     (of_frame, rows)
 }
 
-fn key(session: &Session, frame: usize, granularity: Granularity) -> Entry {
+fn key(session: &Session, frame: usize, options: Options) -> Entry {
     let s = &session.symbols;
     let func = s.frames.func[frame];
     let f = func.index();
+    let files = matches!(options.granularity, Granularity::Files | Granularity::FunctionsOfFiles);
+    let unnamed = files || s.funcs.flags[f] & FUNC_UNSYMBOLIZED != 0;
+    let binary = s.funcs.mapping[f].get().filter(|_| unnamed).map_or(StringId::NONE, |m| s.mappings.file[m.index()]);
+    let full = s.funcs.full_name[f];
     let mut e = Entry {
         func,
-        name: s.funcs.name[f],
-        mapping: MappingId::NONE,
+        name: if options.names == Names::Full && !full.is_none() { full } else { s.funcs.name[f] },
+        binary,
         file: s.funcs.file[f],
         line: s.frames.line[frame],
+        start_line: if unnamed && options.granularity != Granularity::Files { s.funcs.start_line[f] } else { 0 },
         address: s.frames.address[frame],
         offset: s.frames.offset[frame],
         own: 0,
         total: 0,
     };
-    if granularity != Granularity::Addresses {
+    if options.granularity != Granularity::Addresses {
         e.address = NO_ADDRESS;
         e.offset = NO_ADDRESS;
-        if granularity != Granularity::Lines {
+        if options.granularity != Granularity::Lines {
             e.line = 0;
         }
     }
-    match granularity {
+    match options.granularity {
         Granularity::Functions => {
-            e.func = s.funcs.canonical[f];
+            if options.names == Names::Simple {
+                e.func = s.funcs.canonical[f];
+            }
             e.file = StringId::NONE;
         }
-        Granularity::Files => {
-            e.name = StringId::NONE;
-            e.mapping = s.funcs.mapping[f];
-        }
+        Granularity::Files | Granularity::FunctionsOfFiles => e.name = StringId::NONE,
         _ => {}
     }
     e
 }
 
 fn hash(e: &Entry) -> u64 {
-    let names = hash_u64(hash_u64(u64::from(e.name.0), u64::from(e.file.0)), u64::from(e.mapping.0));
-    hash_u64(hash_u64(hash_u64(names, u64::from(e.line)), e.address), e.offset)
+    let names = hash_u64(hash_u64(u64::from(e.name.0), u64::from(e.file.0)), u64::from(e.binary.0));
+    hash_u64(hash_u64(hash_u64(names, u64::from(e.line) << 32 | u64::from(e.start_line)), e.address), e.offset)
 }
 
 fn same(a: &Entry, b: &Entry) -> bool {
-    (a.name, a.mapping, a.file, a.line, a.address, a.offset) == (b.name, b.mapping, b.file, b.line, b.address, b.offset)
+    let place = |e: &Entry| (e.file, e.line, e.start_line, e.address, e.offset);
+    (a.name, a.binary) == (b.name, b.binary) && place(a) == place(b)
 }
 
 /// What a table is sorted by.
@@ -180,20 +211,56 @@ impl FunctionTable {
                 By::Total => (e.total, e.own),
             };
             let magnitude = |v: i64| std::cmp::Reverse(v.saturating_abs());
-            (magnitude(first), label(session, e), magnitude(second), e.address, e.offset)
+            (magnitude(first), printable(session, e), magnitude(second), e.address, e.offset)
         });
     }
 }
 
 /// A row's name for people: the function; at granularity files the file, else `[binary]`, else `<unknown>`.
 pub fn label(session: &Session, e: &Entry) -> String {
-    let module = session.symbols.module(&session.strings, e.func);
-    match (e.name.is_none(), e.file.is_none(), e.mapping.is_none()) {
-        (false, ..) => session.strings.get(e.name).to_string(),
-        (_, false, _) => session.strings.get(e.file).to_string(),
-        (.., false) => format!("[{module}]"),
+    match (e.name.is_none(), e.file.is_none()) {
+        (false, _) => session.strings.get(e.name).to_string(),
+        (_, false) => session.strings.get(e.file).to_string(),
+        _ => binary(session, e),
+    }
+}
+
+fn binary(session: &Session, e: &Entry) -> String {
+    let path = session.strings.get(e.binary);
+    match path.rsplit(['/', '\\']).next() {
+        Some(base) if !base.is_empty() => format!("[{base}]"),
         _ => "<unknown>".to_string(),
     }
+}
+
+/// A row as `go tool pprof -top` writes it: address, function, and the place in the source, as far as they are part of it.
+pub fn printable(session: &Session, e: &Entry) -> String {
+    let mut out = String::new();
+    if e.address != NO_ADDRESS {
+        let _ = write!(out, "{:016x} ", e.address);
+    }
+    let named = !e.name.is_none() && session.symbols.funcs.flags[e.func.index()] & FUNC_UNSYMBOLIZED == 0;
+    if named {
+        out.push_str(session.strings.get(e.name));
+        out.push(' ');
+    }
+    let file = session.strings.get(e.file);
+    match (e.line, file.is_empty()) {
+        (1.., _) => {
+            let _ = write!(out, "{file}:{} ", e.line);
+        }
+        (_, false) => {
+            out.push_str(file);
+            out.push(' ');
+        }
+        _ if named => {}
+        _ => {
+            out.push_str(&binary(session, e));
+            out.push(' ');
+        }
+    }
+    out.pop();
+    out
 }
 
 #[cfg(test)]
@@ -204,7 +271,7 @@ mod tests {
 
     fn table(text: &str) -> Vec<(String, i64, i64)> {
         let s = drawn(text);
-        let mut t = functions(&s, &weights(&s, Selection::default()), Granularity::Functions, false);
+        let mut t = functions(&s, &weights(&s, Selection::default()), Options::default());
         t.sort(&s, By::Own);
         t.rows.iter().map(|e| (label(&s, e), e.own, e.total)).collect()
     }

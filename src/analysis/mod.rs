@@ -9,6 +9,7 @@ pub mod drawn;
 pub mod flame;
 pub mod flame_chart;
 pub mod functions;
+pub mod magnitude;
 pub mod neighbours;
 pub mod normalize;
 pub mod red;

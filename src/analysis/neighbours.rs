@@ -1,7 +1,7 @@
 //! Callers, callees and places of one function.
 
 use super::call_tree::CallTree;
-use super::functions::{By, Entry, Granularity, functions};
+use super::functions::{By, Entry, Granularity, Options, functions};
 use super::weights::{Weights, subtree, walk};
 use crate::base::ids::FuncId;
 use crate::model::Session;
@@ -75,7 +75,7 @@ fn ranked(session: &Session, sums: &[i64]) -> Vec<(FuncId, i64)> {
 /// Empty where the data have none.
 pub fn places(session: &Session, weights: &Weights, func: FuncId, granularity: Granularity, limit: usize) -> Vec<Entry> {
     let s = &session.symbols;
-    let mut table = functions(session, weights, granularity, false);
+    let mut table = functions(session, weights, Options { granularity, ..Options::default() });
     let known = |e: &Entry| match granularity {
         Granularity::Lines => e.line != 0,
         _ => e.address != crate::model::symbols::NO_ADDRESS || e.offset != crate::model::symbols::NO_ADDRESS,

@@ -1,5 +1,6 @@
 //! Which samples count, and their weight per stack: the first step of every analysis of a profile.
 
+use super::magnitude::{has_base, whole};
 use crate::base::ids::{StackId, ThreadId};
 use crate::model::Session;
 use crate::model::symbols::StackTable;
@@ -26,7 +27,7 @@ pub struct Weights {
     pub without_stack: i64,
     /// Sum over all samples, saturating.
     pub total: i64,
-    /// Sum of magnitudes: the whole of which shares are taken, as `go tool pprof` does for differences.
+    /// Sum of magnitudes: the whole of which shares are taken, see [`super::magnitude`] for weights of two signs.
     pub magnitude: i64,
     /// Samples of non-zero weight.
     pub samples: u64,
@@ -43,11 +44,14 @@ pub fn weights_where(session: &Session, profile: usize, value: usize, wanted: im
     let mut out = Weights { own: vec![0; n], used: vec![false; n], ..Weights::default() };
     let Some(p) = session.profiles.get(profile) else { return out };
     let Some(values) = p.samples.values.get(value) else { return out };
+    let mut signs = has_base(session, p);
+    let column = value;
     for (i, (stack, &value)) in p.samples.stack.iter().zip(values).enumerate() {
         if value == 0 || !wanted(p.samples.thread.get(i).copied()) {
             continue;
         }
         out.samples += 1;
+        signs |= value < 0;
         out.total = out.total.saturating_add(value);
         out.magnitude = out.magnitude.saturating_add(value.saturating_abs());
         match stack.get() {
@@ -58,6 +62,9 @@ pub fn weights_where(session: &Session, profile: usize, value: usize, wanted: im
             }
             None => out.without_stack = out.without_stack.saturating_add(value),
         }
+    }
+    if signs {
+        out.magnitude = whole(session, p, column, |i| wanted(p.samples.thread.get(i).copied()));
     }
     let prefix = &session.symbols.stacks.prefix;
     for row in (0..n).rev() {

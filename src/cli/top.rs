@@ -2,7 +2,7 @@
 
 use super::analyze::clean;
 use super::{Stop, load, pick, to_json, write_out};
-use crate::analysis::functions::{By, Entry, FunctionTable, Granularity, functions, label};
+use crate::analysis::functions::{By, Entry, FunctionTable, Granularity, Names, Options, functions, label};
 use crate::analysis::weights::weights_where;
 use crate::base::ids::ThreadId;
 use crate::base::quantity::{format_share, format_value};
@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// Charge inlined functions to the function they were compiled into
     #[arg(long)]
     no_inlines: bool,
+    /// Names of functions: as `go tool pprof` writes them, or with parameters and template arguments
+    #[arg(long, value_enum, default_value = "pprof")]
+    names: NameStyle,
     /// JSON (hotspan.top/1) instead of text
     #[arg(long)]
     json: bool,
@@ -56,6 +59,21 @@ enum RowsBy {
     Files,
     Lines,
     Addresses,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum NameStyle {
+    Pprof,
+    Full,
+}
+
+impl From<NameStyle> for Names {
+    fn from(style: NameStyle) -> Names {
+        match style {
+            NameStyle::Pprof => Names::Simple,
+            NameStyle::Full => Names::Full,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -99,11 +117,11 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let granularity = match args.granularity {
         RowsBy::Functions => Granularity::Functions,
         RowsBy::Filefunctions => Granularity::FileFunctions,
-        RowsBy::Files => Granularity::Files,
+        RowsBy::Files => Granularity::FunctionsOfFiles,
         RowsBy::Lines => Granularity::Lines,
         RowsBy::Addresses => Granularity::Addresses,
     };
-    let mut table = functions(session, &weights, granularity, args.no_inlines);
+    let mut table = functions(session, &weights, Options { granularity, no_inlines: args.no_inlines, names: args.names.into() });
     table.sort(
         session,
         match args.by {
@@ -150,7 +168,7 @@ fn row(session: &Session, e: &Entry, addresses: bool) -> Row {
     Row {
         name: label(session, e),
         file: session.strings.get(e.file).to_string(),
-        line: e.line,
+        line: if e.line > 0 { e.line } else { e.start_line },
         address: addresses.then_some(address),
         own: e.own,
         total: e.total,
@@ -174,6 +192,7 @@ fn text(value: &str, unit: &str, table: &FunctionTable, rows: &[Row], by: RowsBy
     let _ = writeln!(out, "{:>12} {:>8} {:>12} {:>8}  name", "self", "self %", "total", "total %");
     for r in rows {
         let place = match by {
+            RowsBy::Files if r.line > 0 => format!("  (function from line {})", r.line),
             RowsBy::Lines if r.line > 0 => format!("  {}:{}", r.file, r.line),
             RowsBy::Lines | RowsBy::Filefunctions if !r.file.is_empty() => format!("  {}", r.file),
             RowsBy::Addresses => format!("  {}", r.address.as_deref().unwrap_or_default()),

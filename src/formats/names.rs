@@ -14,18 +14,36 @@ pub fn simple_name(system_name: &str) -> String {
     remove_matching(&remove_matching(system_name, '(', ')'), '<', '>')
 }
 
+/// The name with all its parameters and template arguments, as `go tool pprof -symbolize=demangle=full` writes it.
+pub fn full_name(system_name: &str) -> String {
+    if !is_mangled(system_name) {
+        return system_name.to_string();
+    }
+    if let Ok(rust) = rustc_demangle::try_demangle(system_name) {
+        return format!("{rust:#}");
+    }
+    let symbol = if system_name.len() > LONGEST { None } else { Symbol::new(system_name).ok() };
+    symbol.and_then(|s| s.demangle(&DemangleOptions::new()).ok()).unwrap_or_else(|| system_name.to_string())
+}
+
+/// The library recurses over the name; its own limit is low enough for wasm's stack, names of this length are not symbols.
+const LONGEST: usize = 4096;
+
+fn is_mangled(name: &str) -> bool {
+    name.starts_with("_Z") || name.starts_with("__Z") || name.starts_with("_R")
+}
+
 /// A demangled name, or `None` if the text is not a mangled name.
 pub fn demangle(name: &str) -> Option<String> {
     // Shared objects carry versions and clones behind a dot or an at sign; the name itself ends there.
-    if !(name.starts_with("_Z") || name.starts_with("__Z") || name.starts_with("_R")) {
+    if !is_mangled(name) {
         return None;
     }
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return Some(format!("{rust:#}"));
     }
     let options = DemangleOptions::new().no_params().no_return_type();
-    // The library recurses over the name; its own limit is low enough for wasm's stack, names of this length are not symbols.
-    if name.len() > 4096 {
+    if name.len() > LONGEST {
         return None;
     }
     let full = Symbol::new(name).ok()?.demangle(&options).ok()?;

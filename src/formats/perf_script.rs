@@ -293,6 +293,7 @@ impl Reader {
             let funcs = &mut session.symbols.funcs;
             let key = FuncKey {
                 name: funcs.name[i],
+                full_name: funcs.full_name[i],
                 system_name: funcs.system_name[i],
                 file,
                 mapping: funcs.mapping[i],
@@ -366,18 +367,23 @@ fn intern(found: &Frame<'_>, import: &mut Import<'_>) -> FrameId {
         None => MappingId::NONE,
     };
     let mut flags = if known_dso.is_some_and(is_kernel) { FUNC_KERNEL } else { 0 };
-    let (name, system) = if matches!(found.symbol, "[unknown]" | "") {
+    let (name, full_name, system_name) = if matches!(found.symbol, "[unknown]" | "") {
         flags |= FUNC_UNSYMBOLIZED;
         let base = known_dso.map(|d| d.trim_end_matches(" (deleted)")).map(|d| d.rsplit('/').next().unwrap_or(d));
         let name = base.map_or("[unknown]".to_string(), |b| if b.starts_with('[') { b.to_string() } else { format!("[{b}]") });
-        (session.strings.intern(&name), StringId::NONE)
+        (session.strings.intern(&name), StringId::NONE, StringId::NONE)
     } else {
         match readable(found.symbol) {
-            Some(name) => (session.strings.intern(&name), session.strings.intern(found.symbol)),
-            None => (session.strings.intern(found.symbol), StringId::NONE),
+            Some(name) => {
+                let full = super::names::full_name(found.symbol);
+                let full = if full == name { StringId::NONE } else { session.strings.intern(&full) };
+                (session.strings.intern(&name), full, session.strings.intern(found.symbol))
+            }
+            None => (session.strings.intern(found.symbol), StringId::NONE, StringId::NONE),
         }
     };
-    let func = session.symbols.funcs.intern(FuncKey { name, system_name: system, file: StringId::NONE, mapping, start_line: 0, flags });
+    let key = FuncKey { full_name, system_name, mapping, flags, ..FuncKey::named(name) };
+    let func = session.symbols.funcs.intern(key);
     let address = if found.offset.is_some() { NO_ADDRESS } else { found.ip };
     let flags = if found.inlined { FRAME_INLINED } else { 0 };
     session.symbols.frames.intern(FrameKey { func, line: 0, address, offset: found.offset.unwrap_or(NO_ADDRESS), flags })

@@ -1,6 +1,6 @@
 //! The tables of a pprof file: strings, functions, locations, mappings; and their frames in the session.
 
-use super::names::simple_name;
+use super::names::{full_name, simple_name};
 use super::pprof_prune::Pruner;
 use super::wire::{Fields, Value, repeated};
 use super::{Import, ImportError};
@@ -294,8 +294,10 @@ impl Tables {
         }
         let mapping_ids = Ids::new(mapping_rows.iter().map(|m| m.0));
         let drop = Pruner::new(&self.text(self.head.drop_frames), &self.text(self.head.keep_frames));
-        let names: Vec<String> = functions.iter().map(|f| self.display_name(f)).collect();
-        let matches: Vec<bool> = names.iter().map(|name| drop.as_ref().is_some_and(|d| d.drops(name))).collect();
+        let keys: Vec<FuncKey> = functions.iter().map(|f| self.function(f, import)).collect();
+        let strings = &import.session.strings;
+        let drops = |key: &FuncKey| drop.as_ref().is_some_and(|d| !key.name.is_none() && d.drops(strings.get(key.name)));
+        let matches: Vec<bool> = keys.iter().map(drops).collect();
         let unknown_name = import.session.strings.intern("<unknown>");
         let unknown = FuncKey { flags: FUNC_UNSYMBOLIZED, ..FuncKey::named(unknown_name) };
         let unknown = import.session.symbols.funcs.intern(unknown);
@@ -322,38 +324,25 @@ impl Tables {
             let mapping = mapping_ids.get(mapping).map_or(MappingId::NONE, |m| mapping_rows[m].1);
             let address = if address == 0 { NO_ADDRESS } else { address };
             let last = lines.len().saturating_sub(1);
-            let mut prune = Prune::Keep;
-            // Outermost line first: the format lists the innermost (inlined) one first.
-            for (at, &(function, line)) in lines.iter().enumerate().rev() {
-                let found = function_ids.get(function);
-                if found.is_some_and(|f| matches[f]) {
-                    prune = if at == last { Prune::Whole } else { Prune::Beneath };
-                    out.pruned += 1;
-                    if at != last {
-                        break;
-                    }
-                }
-                let func = match found {
-                    Some(f) if !names[f].is_empty() => {
-                        let name = import.session.strings.intern(&names[f]);
-                        let system = self.intern(functions[f].system_name, import);
-                        let key = FuncKey {
-                            name,
-                            system_name: if system == name { StringId::NONE } else { system },
-                            file: self.intern(functions[f].file, import),
-                            mapping,
-                            start_line: u32::try_from(functions[f].start_line).unwrap_or(0),
-                            flags: 0,
-                        };
-                        import.session.symbols.funcs.intern(key)
-                    }
-                    _ => unsymbolized(mapping, import),
+            // The outermost line that matches counts: the format lists the innermost (inlined) one first.
+            let hit = lines.iter().rposition(|(function, _)| function_ids.get(*function).is_some_and(|f| matches[f]));
+            let (prune, kept) = match hit {
+                None => (Prune::Keep, 0),
+                Some(at) if at == last => (Prune::Whole, 0),
+                Some(at) => (Prune::Beneath, at + 1),
+            };
+            out.pruned += usize::from(hit.is_some());
+            for (at, &(function, line)) in lines.iter().enumerate().skip(kept).rev() {
+                let key = function_ids.get(function).map(|f| keys[f]);
+                let func = match key {
+                    Some(key) if !key.name.is_none() => import.session.symbols.funcs.intern(FuncKey { mapping, ..key }),
+                    key => unsymbolized(FuncKey { mapping, ..key.unwrap_or(FuncKey::named(StringId::NONE)) }, import),
                 };
                 let flags = if at == last { 0 } else { FRAME_INLINED };
                 out.frames.push(import.session.symbols.frames.intern(FrameKey { func, line, address, offset: NO_ADDRESS, flags }));
             }
             if lines.is_empty() {
-                let func = unsymbolized(mapping, import);
+                let func = unsymbolized(FuncKey { mapping, ..FuncKey::named(StringId::NONE) }, import);
                 let key = FrameKey { func, line: 0, address, offset: NO_ADDRESS, flags: 0 };
                 out.frames.push(import.session.symbols.frames.intern(key));
             }
@@ -366,17 +355,30 @@ impl Tables {
         Ok(out)
     }
 
-    /// A name given apart from the linker's is the producer's own; else the linker's name is made readable.
-    fn display_name(&self, function: &Function) -> String {
-        let (name, system) = (self.text(function.name), self.text(function.system_name));
-        if !name.is_empty() && name != system { name } else { simple_name(&system) }
+    /// A function without its mapping. A name given apart from the linker's is the producer's own; else the linker's name is
+    /// made readable. The name is `NONE` where there is none.
+    fn function(&self, f: &Function, import: &mut Import<'_>) -> FuncKey {
+        let (given, linked) = (self.text(f.name), self.text(f.system_name));
+        let (name, full) =
+            if !given.is_empty() && given != linked { (given, String::new()) } else { (simple_name(&linked), full_name(&linked)) };
+        let strings = &mut import.session.strings;
+        let mut id = |text: &str| if text.is_empty() { StringId::NONE } else { strings.intern(text) };
+        FuncKey {
+            name: id(&name),
+            full_name: id(if full == name { "" } else { &full }),
+            system_name: id(if linked == name { "" } else { &linked }),
+            file: id(&clean_path(&self.text(f.file))),
+            mapping: MappingId::NONE,
+            start_line: u32::try_from(f.start_line).unwrap_or(0),
+            flags: 0,
+        }
     }
 }
 
 /// `[basename of the mapping]`, or `<unknown>`.
-fn unsymbolized(mapping: MappingId, import: &mut Import<'_>) -> crate::base::ids::FuncId {
+fn unsymbolized(key: FuncKey, import: &mut Import<'_>) -> crate::base::ids::FuncId {
     let session = &mut *import.session;
-    let name = match mapping.get() {
+    let name = match key.mapping.get() {
         Some(m) => {
             let path = session.strings.get(session.symbols.mappings.file[m.index()]);
             format!("[{}]", path.rsplit(['/', '\\']).next().unwrap_or(path))
@@ -384,7 +386,34 @@ fn unsymbolized(mapping: MappingId, import: &mut Import<'_>) -> crate::base::ids
         None => "<unknown>".to_string(),
     };
     let name = session.strings.intern(&name);
-    session.symbols.funcs.intern(FuncKey { mapping, flags: FUNC_UNSYMBOLIZED, ..FuncKey::named(name) })
+    session.symbols.funcs.intern(FuncKey { name, flags: FUNC_UNSYMBOLIZED, ..key })
+}
+
+/// A path as `go tool pprof` shows it: without the folder of Bazel's sandbox, and with `.`, `..` and double slashes resolved
+/// (Go's `path.Clean`).
+fn clean_path(path: &str) -> String {
+    let path = ["/proc/self/cwd/./", "/proc/self/cwd/"].iter().find_map(|p| path.strip_prefix(p)).unwrap_or(path);
+    let odd = |part: &str| matches!(part, "" | "." | "..");
+    if path.is_empty() || !path.split('/').skip(usize::from(path.starts_with('/'))).any(odd) {
+        return path.to_string();
+    }
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            ".." if rooted => {}
+            part => parts.push(part),
+        }
+    }
+    match (rooted, parts.join("/")) {
+        (true, rest) => format!("/{rest}"),
+        (false, rest) if rest.is_empty() => ".".to_string(),
+        (false, rest) => rest,
+    }
 }
 
 fn value_type(bytes: &[u8]) -> (u64, u64) {

@@ -55,6 +55,7 @@ impl Session {
             .map(|i| {
                 to.funcs.intern(FuncKey {
                     name: landed.string(from.funcs.name[i]),
+                    full_name: landed.string(from.funcs.full_name[i]),
                     system_name: landed.string(from.funcs.system_name[i]),
                     file: landed.string(from.funcs.file[i]),
                     mapping: mapping(from.funcs.mapping[i]),

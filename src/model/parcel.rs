@@ -18,6 +18,7 @@ pub fn pack(session: &Session, out: &mut Packer) {
     out.column(&s.mappings.file);
     out.column(&s.mappings.build_id);
     out.column(&s.funcs.name);
+    out.column(&s.funcs.full_name);
     out.column(&s.funcs.system_name);
     out.column(&s.funcs.file);
     out.column(&s.funcs.mapping);
@@ -81,6 +82,7 @@ pub fn unpack(from: &mut Unpacker<'_>) -> Option<Session> {
     s.mappings = MappingTable { file: from.column()?, build_id: from.column()?, ..MappingTable::default() };
     s.funcs = FuncTable {
         name: from.column()?,
+        full_name: from.column()?,
         system_name: from.column()?,
         file: from.column()?,
         mapping: from.column()?,

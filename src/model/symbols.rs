@@ -25,11 +25,13 @@ pub const FUNC_UNSYMBOLIZED: u8 = 1;
 /// The function runs in the kernel.
 pub const FUNC_KERNEL: u8 = 2;
 
-/// Functions. Key: name, file, mapping.
+/// Functions. Key: name, name as the linker knows it, file, mapping.
 #[derive(Clone, Debug, Default)]
 pub struct FuncTable {
     /// Display name; never empty (`[basename of mapping]` or `<unknown>` where there is no symbol).
     pub name: Vec<StringId>,
+    /// Name with parameters and template arguments, if it differs; else `NONE`.
+    pub full_name: Vec<StringId>,
     /// Name as the linker knows it, if it differs; else `NONE`.
     pub system_name: Vec<StringId>,
     /// Source file; `NONE` if unknown.
@@ -51,6 +53,8 @@ pub struct FuncTable {
 pub struct FuncKey {
     /// Display name.
     pub name: StringId,
+    /// Name with parameters and template arguments, or `NONE`.
+    pub full_name: StringId,
     /// Name as the linker knows it, or `NONE`.
     pub system_name: StringId,
     /// Source file or `NONE`.
@@ -66,35 +70,38 @@ pub struct FuncKey {
 impl FuncKey {
     /// A function of which only the name is known.
     pub fn named(name: StringId) -> FuncKey {
-        FuncKey { name, system_name: StringId::NONE, file: StringId::NONE, mapping: MappingId::NONE, start_line: 0, flags: 0 }
+        let none = StringId::NONE;
+        FuncKey { name, full_name: none, system_name: none, file: none, mapping: MappingId::NONE, start_line: 0, flags: 0 }
     }
     fn hash(&self) -> u64 {
-        hash_u64(hash_u64(u64::from(self.name.0), u64::from(self.file.0)), u64::from(self.mapping.0))
+        let names = hash_u64(u64::from(self.name.0), u64::from(self.system_name.0));
+        hash_u64(hash_u64(names, u64::from(self.file.0)), u64::from(self.mapping.0))
     }
 }
 
 impl FuncTable {
-    /// The row of a function. Name, file and mapping are the key; the rest is taken from the first sight.
+    /// The row of a function. Both names, file and mapping are the key; the rest is taken from the first sight.
     pub fn intern(&mut self, key: FuncKey) -> FuncId {
         let hash = key.hash();
         let found = self.index.find(hash, |row| {
             let i = row as usize;
-            self.name[i] == key.name && self.file[i] == key.file && self.mapping[i] == key.mapping
+            (self.name[i], self.system_name[i]) == (key.name, key.system_name) && self.file[i] == key.file && self.mapping[i] == key.mapping
         });
         if let Some(row) = found {
             return FuncId(row);
         }
         let row = self.name.len() as u32;
         self.name.push(key.name);
+        self.full_name.push(key.full_name);
         self.system_name.push(key.system_name);
         self.file.push(key.file);
         self.mapping.push(key.mapping);
         self.start_line.push(key.start_line);
         self.flags.push(key.flags);
-        let (names, files, mappings) = (&self.name, &self.file, &self.mapping);
+        let (names, systems, files, mappings) = (&self.name, &self.system_name, &self.file, &self.mapping);
         self.index.insert(hash, row, |row| {
             let i = row as usize;
-            FuncKey { file: files[i], mapping: mappings[i], ..FuncKey::named(names[i]) }.hash()
+            FuncKey { system_name: systems[i], file: files[i], mapping: mappings[i], ..FuncKey::named(names[i]) }.hash()
         });
         let name_hash = hash_u64(1, u64::from(key.name.0));
         let canonical = match self.by_name.find(name_hash, |row| names[row as usize] == key.name) {

@@ -8,6 +8,7 @@ mod architecture;
 mod chatty;
 mod cli;
 mod corpus;
+mod go_pprof;
 mod growth;
 mod hot_loops;
 mod parts;

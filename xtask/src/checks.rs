@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::build::{build, dist};
 use crate::bundle::bundle;
-use crate::tools::{cargo, chromium, run, say, wasm_target};
+use crate::tools::{cargo, chromium, go, run, say, wasm_target};
 use std::time::Instant;
 
 type Check = (&'static str, &'static str, fn() -> Result);
@@ -54,7 +54,11 @@ fn unit() -> Result {
 }
 
 fn integration() -> Result {
-    run(cargo().args(["test", "--locked", "--test", "it", "--quiet", "--", "--nocapture"]))
+    let mut tests = cargo();
+    if go() {
+        tests.env("HOTSPAN_REQUIRE_GO", "1");
+    }
+    run(tests.args(["test", "--locked", "--test", "it", "--quiet", "--", "--nocapture"]))
 }
 
 fn doc() -> Result {

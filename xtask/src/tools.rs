@@ -95,36 +95,56 @@ pub fn chromium() -> Result<PathBuf> {
     if let Some(found) = find() {
         return Ok(found);
     }
-    let root_user = works(Path::new("id"), "-u").is_some_and(|id| id.trim() == "0");
-    let managers: [(&str, &[&[&str]]); 3] = [
-        // Another installation may be under way: wait for its lock.
-        (
-            "apt-get",
-            &[&["update", "-qq"], &["install", "-y", "-qq", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", "chromium"]],
-        ),
-        ("dnf", &[&["install", "-y", "-q", "chromium"]]),
-        ("apk", &[&["add", "--quiet", "chromium"]]),
-    ];
-    for (manager, steps) in managers {
-        if !root_user || works(Path::new(manager), "--version").is_none() {
-            continue;
-        }
-        say(&format!("installing Chromium with {manager} (about a minute)"));
-        let fine = steps.iter().all(|step| {
-            Command::new(manager)
-                .args(*step)
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .stdout(Stdio::null())
-                .status()
-                .is_ok_and(|s| s.success())
-        });
-        if let (true, Some(found)) = (fine, find()) {
-            return Ok(found);
-        }
+    install("Chromium", "about a minute", ["chromium", "chromium", "chromium"]);
+    if let Some(found) = find() {
+        return Ok(found);
     }
     Err("the browser tests need a Chromium or Chrome and none was found. Install one with your system's package manager \
          (Debian: `apt-get install chromium` as root), or name its binary in HOTSPAN_CHROMIUM."
         .to_string())
+}
+
+/// Whether there is a Go whose `go tool pprof` the tests can compare with: found, or installed with the system's package manager.
+/// Without it those tests compare with what it said about our own recordings, and say so.
+pub fn go() -> bool {
+    let there = || works(Path::new("go"), "version").is_some();
+    if !there() {
+        install("Go", "half a minute", ["golang-go", "golang", "go"]);
+    }
+    if !there() {
+        say("no `go`: profiles are not compared with `go tool pprof` itself, only with what it said about our own recordings. \
+             To compare, install Go (Debian: `apt-get install golang-go` as root, else https://go.dev/dl) so that `go` is in the PATH.");
+        return false;
+    }
+    true
+}
+
+/// Tries the package managers that a root user has: `packages` by apt-get, dnf and apk.
+fn install(what: &str, how_long: &str, packages: [&str; 3]) {
+    if works(Path::new("id"), "-u").is_none_or(|id| id.trim() != "0") {
+        return;
+    }
+    let managers: [(&str, &[&[&str]]); 3] = [
+        // Another installation may be under way: wait for its lock.
+        ("apt-get", &[&["update", "-qq"], &["install", "-y", "-qq", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends"]]),
+        ("dnf", &[&["install", "-y", "-q"]]),
+        ("apk", &[&["add", "--quiet"]]),
+    ];
+    for ((manager, steps), package) in managers.into_iter().zip(packages) {
+        if works(Path::new(manager), "--version").is_none() {
+            continue;
+        }
+        say(&format!("installing {what} with {manager} ({how_long})"));
+        let run = |step: &[&str], package: Option<&str>| {
+            let mut command = Command::new(manager);
+            command.args(step).args(package).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+            command.status().is_ok_and(|s| s.success())
+        };
+        let last = steps.len() - 1;
+        if steps.iter().enumerate().all(|(at, step)| run(step, (at == last).then_some(package))) {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

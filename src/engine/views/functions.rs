@@ -2,7 +2,7 @@
 
 use super::derived::{category_names, check};
 use super::flame::Places;
-use crate::analysis::functions::{By, Entry, Granularity, functions, label};
+use crate::analysis::functions::{By, Entry, Granularity, Options, functions, label};
 use crate::analysis::neighbours::{heaviest_path, neighbours, places};
 use crate::base::ids::FuncId;
 use crate::base::slabs::Slabs;
@@ -27,7 +27,7 @@ pub fn answer(engine: &mut Engine, query: &SampleQuery, rows: Rows) -> Result<Sl
         Rows::Lines => Granularity::Lines,
         Rows::Addresses => Granularity::Addresses,
     };
-    let mut table = functions(session, &derived.weights, granularity, false);
+    let mut table = functions(session, &derived.weights, Options { granularity, ..Options::default() });
     table.sort(session, By::Own);
     let head = FunctionsHead {
         value: value.name.clone(),
