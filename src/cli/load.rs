@@ -30,12 +30,12 @@ fn read(engine: &mut Engine, files: &[PathBuf]) -> bool {
     for path in files {
         open(engine, path);
     }
-    let mut all_read = true;
-    for source in engine.session.sources.iter().filter(|s| s.error.is_some()) {
-        all_read = false;
+    let sources = &engine.session.sources;
+    for source in sources.iter().filter(|s| s.error.is_some()) {
         eprintln!("hotspan: {}: {}", source.file, source.error.as_deref().unwrap_or_default());
     }
-    all_read
+    // An archive is read when anything in it was.
+    sources.chunk_by(|a, b| a.file_index == b.file_index).all(|file| file.iter().any(|s| s.error.is_none()))
 }
 
 /// `Ok` when every file was read, else the status for it.
@@ -69,7 +69,10 @@ fn open(engine: &mut Engine, path: &Path) {
             engine.open(&name, size, reader, &mut |progress| meter.show(progress));
             meter.clear();
         }
-        Err(e) => engine.session.sources.push(crate::model::Source { file: name, error: Some(e.to_string()), ..Default::default() }),
+        Err(e) => {
+            let (file_index, error) = (engine.session.next_file(), Some(e.to_string()));
+            engine.session.sources.push(crate::model::Source { file: name, file_index, error, ..Default::default() });
+        }
     }
 }
 

@@ -1,24 +1,26 @@
-//! From a file's bytes to a recognised format: unwrapping, sniffing, reading, and the ledger.
+//! From a file's bytes to recognised formats: unwrapping, walking archives, sniffing, reading, and the ledgers.
 
+use super::archive::{self, Kind, Member, Walk};
+use super::stream::{Counting, Damages, Peeked, Watched, buffered};
+use super::unwrap::{HEAD_BYTES, wrapping};
 use super::{
     FORMATS, Format, Import, ImportError, LONG_PREFIX_BYTES, Limits, PREFIX_BYTES, Prefix, Progress, Sniff, describe_start, detect,
     unsupported,
 };
 use crate::base::ids::SourceId;
-use crate::model::diagnostics::{At, DiagnosticCode, Level};
+use crate::base::memory;
+use crate::model::diagnostics::At;
+use crate::model::ledger::Ledger;
 use crate::model::{Session, Source};
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read};
 use std::rc::Rc;
 
-const GZIP_DAMAGED: DiagnosticCode = DiagnosticCode {
-    code: "container/gzip-damaged",
-    level: Level::DataLoss,
-    message: "The gzip stream is cut or damaged; what could be inflated was read.",
-};
+/// Wrappings around one stream. A gzip file inside a gzip file occurs when a server compresses a download.
+const MAX_LAYERS: usize = 4;
 
-/// Reads one file into the session and appends its [`Source`]. Never fails: what went wrong is in the source.
-/// `progress` is called with wrapped bytes and rows; returning `false` stops.
+/// Reads one file into the session and appends its [`Source`], or one per member of an archive; the first is returned. Never
+/// fails: what went wrong is in the source. `progress` is called with wrapped bytes and rows; returning `false` stops.
 pub fn open(
     session: &mut Session,
     file_name: &str,
@@ -28,84 +30,231 @@ pub fn open(
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> SourceId {
     let id = SourceId::from_index(session.sources.len());
-    session.sources.push(Source { file: file_name.to_string(), bytes: size, ..Source::default() });
     let consumed = Rc::new(Cell::new(0));
-    let mut import = Import {
-        session,
-        source: id,
-        file_name,
-        ledger: Default::default(),
-        limits,
-        progress,
-        consumed: consumed.clone(),
-        timeline: None,
-        has_spans: false,
-    };
-    let mut container = Vec::new();
-    let (format, result, raw_bytes) = read(&mut import, reader, &mut container);
-    let (ledger, timeline, has_spans) = (std::mem::take(&mut import.ledger), import.timeline, import.has_spans);
-    let source = &mut session.sources[id.index()];
-    source.format = format.map_or(String::new(), |f| f.id().to_string());
-    source.container = container;
-    source.bytes = if size == 0 { consumed.get() } else { size };
-    source.raw_bytes = raw_bytes;
-    source.error = result.err().map(|e| e.to_string());
-    source.ledger = ledger;
-    source.timeline = timeline;
-    source.has_spans = has_spans;
+    let counted = Counting { inner: reader, count: consumed.clone() };
+    let file_index = session.next_file();
+    let mut opener = Opener { session, file_index, limits, progress, consumed, damages: Rc::default(), nested: 0, stopped: false };
+    opener.stream(file_name, size, Vec::new(), buffered(Box::new(counted)));
     id
 }
 
-type Outcome = (Option<&'static dyn Format>, Result<(), ImportError>, u64);
-
-fn read(import: &mut Import<'_>, reader: Box<dyn Read>, container: &mut Vec<String>) -> Outcome {
-    let counted = Counting { inner: reader, count: import.consumed.clone() };
-    let mut wrapped: Box<dyn BufRead> = Box::new(BufReader::with_capacity(1 << 18, counted));
-    let damage = Rc::new(Cell::new(None));
-    // A gzip file inside a gzip file occurs when a server compresses a download; more layers do not.
-    for _ in 0..2 {
-        match wrapped.fill_buf() {
-            Ok([0x1f, 0x8b, ..]) => {
-                container.push("gzip".to_string());
-                let inflater = Inflater {
-                    inner: flate2::bufread::MultiGzDecoder::new(wrapped),
-                    damage: damage.clone(),
-                    out: 0,
-                    consumed: import.consumed.clone(),
-                    ratio: import.limits.max_inflate_ratio,
-                };
-                wrapped = Box::new(BufReader::with_capacity(1 << 18, inflater));
-            }
-            Ok(_) => break,
-            Err(e) => return (None, Err(e.into()), 0),
-        }
-    }
-    if let Some(big_endian) = wrapped.fill_buf().ok().and_then(super::utf16::mark) {
-        container.push("utf-16".to_string());
-        wrapped = Box::new(BufReader::new(super::utf16::Utf16Reader::new(wrapped, big_endian)));
-    }
-    let raw = Rc::new(Cell::new(0));
-    let mut input = Peeked { head: Vec::new(), at: 0, rest: wrapped, raw: raw.clone(), max_bytes: import.limits.max_bytes };
-    let outcome = recognise_and_read(import, &mut input);
-    if let Some(reason) = damage.take() {
-        import.report(GZIP_DAMAGED, At::Byte(raw.get()), &reason);
-    }
-    (outcome.0, outcome.1, raw.get())
+/// One opened file on its way into the session.
+struct Opener<'a> {
+    session: &'a mut Session,
+    file_index: u32,
+    limits: Limits,
+    progress: &'a mut dyn FnMut(Progress) -> bool,
+    consumed: Rc<Cell<u64>>,
+    damages: Damages,
+    /// Archives around the current stream.
+    nested: u32,
+    /// The user has enough.
+    stopped: bool,
 }
 
-fn recognise_and_read(import: &mut Import<'_>, input: &mut Peeked) -> (Option<&'static dyn Format>, Result<(), ImportError>) {
-    let mut found = None;
-    for length in [PREFIX_BYTES, LONG_PREFIX_BYTES] {
-        if let Err(e) = input.peek(length) {
-            return (None, Err(e.into()));
+impl Opener<'_> {
+    /// Takes off the wrappings of a stream and reads what is in it.
+    fn stream(&mut self, name: &str, size: u64, mut container: Vec<String>, wrapped: Box<dyn BufRead + '_>) {
+        let mut stream = Peeked::new(wrapped);
+        loop {
+            let head = match stream.peek(HEAD_BYTES) {
+                Ok(head) => head,
+                Err(e) => return self.failed(name, size, container, &e.into()),
+            };
+            if let Some(wrapping) = wrapping(head) {
+                if container.len() >= MAX_LAYERS * (self.nested as usize + 1) {
+                    let sentence = format!("it is wrapped more than {MAX_LAYERS} times; unpack it and open what is in it.");
+                    return self.failed(name, size, container, &ImportError::TooLarge(sentence));
+                }
+                container.push(wrapping.name.to_string());
+                let unwrapped = Watched {
+                    inner: wrapping.open(Box::new(stream)),
+                    code: wrapping.damaged,
+                    damages: self.damages.clone(),
+                    out: 0,
+                    consumed: self.consumed.clone(),
+                    ratio: self.limits.max_inflate_ratio,
+                    ended: false,
+                };
+                stream = Peeked::new(buffered(Box::new(unwrapped)));
+                continue;
+            }
+            if let Some(kind) = archive::archive(head) {
+                container.push(kind.to_string());
+                return self.archive(name, size, container, &mut *archive::open(kind, Box::new(stream)));
+            }
+            if let Some(big_endian) = super::utf16::mark(head) {
+                container.push("utf-16".to_string());
+                stream = Peeked::new(Box::new(BufReader::new(super::utf16::Utf16Reader::new(stream, big_endian))));
+            }
+            return self.source(name, size, container, stream);
         }
-        let complete = input.head.len() < length;
-        found = detect(&Prefix { bytes: strip_mark(&input.head), complete });
+    }
+
+    /// Reads the bytes of one source.
+    fn source(&mut self, name: &str, size: u64, container: Vec<String>, mut input: Peeked<'_>) {
+        let id = SourceId::from_index(self.session.sources.len());
+        let begun = self.consumed.get();
+        self.session.sources.push(Source { file: name.to_string(), bytes: size, file_index: self.file_index, ..Source::default() });
+        input.limit(self.limits.max_bytes);
+        let raw = input.counter();
+        let mut import = Import {
+            session: self.session,
+            source: id,
+            file_name: name,
+            ledger: Ledger::default(),
+            limits: self.limits,
+            progress: self.progress,
+            consumed: self.consumed.clone(),
+            timeline: None,
+            has_spans: false,
+        };
+        let (format, result) = recognise_and_read(&mut import, &mut input);
+        for (code, reason) in self.damages.take() {
+            import.report(code, At::Byte(raw.get()), &reason);
+        }
+        let (ledger, timeline, has_spans) = (std::mem::take(&mut import.ledger), import.timeline, import.has_spans);
+        self.stopped |= result == Err(ImportError::Stopped);
+        let source = &mut self.session.sources[id.index()];
+        source.format = format.map_or(String::new(), |f| f.id().to_string());
+        source.container = container;
+        source.bytes = if size == 0 { self.consumed.get() - begun.min(self.consumed.get()) } else { size };
+        source.raw_bytes = raw.get();
+        source.error = result.err().map(|e| e.to_string());
+        source.ledger = ledger;
+        source.timeline = timeline;
+        source.has_spans = has_spans;
+    }
+
+    /// A row for bytes that could not be read.
+    fn failed(&mut self, name: &str, size: u64, container: Vec<String>, error: &ImportError) {
+        let mut ledger = Ledger::default();
+        for (code, reason) in self.damages.take() {
+            ledger.diagnostics.report(code, At::File, &reason);
+        }
+        let (file, error) = (name.to_string(), Some(error.to_string()));
+        self.session.sources.push(Source { file, container, bytes: size, error, ledger, file_index: self.file_index, ..Source::default() });
+    }
+
+    /// Opens the members of an archive. It gets a row of its own, behind theirs, where there is something to say of it.
+    fn archive(&mut self, name: &str, size: u64, container: Vec<String>, walk: &mut dyn Walk) {
+        if self.nested >= archive::MAX_NESTED {
+            let sentence =
+                format!("archives lie in archives more than {} deep; unpack them and open what is in them.", archive::MAX_NESTED);
+            return self.failed(name, size, container, &ImportError::TooLarge(sentence));
+        }
+        let first = self.session.sources.len();
+        let mut ledger = Ledger::default();
+        let (mut opened, mut unread) = (0, 0);
+        let limit = loop {
+            let member = match walk.next() {
+                Ok(Some(member)) => member,
+                Ok(None) => break None,
+                Err(reason) => {
+                    ledger.diagnostics.report(archive::BROKEN, At::File, &reason);
+                    break None;
+                }
+            };
+            ledger.records_in += 1;
+            let place = At::Record(ledger.records_in);
+            let at = self.session.sources.len();
+            if member.kind == Kind::Other || member.size == Some(0) || archive::is_by_product(&member.name) {
+                ledger.diagnostics.report(archive::SKIPPED, place, &member.name);
+            } else {
+                opened += 1;
+                if opened > archive::MAX_MEMBERS {
+                    break Some(format!("more than {} files", archive::MAX_MEMBERS));
+                }
+                self.member(name, &container, member, walk);
+                ledger.records_kept += u64::from(self.session.sources[at..].iter().any(|s| s.error.is_none()));
+            }
+            let left = walk.leave();
+            if let Ok(Some(reason)) = &left {
+                match self.session.sources.get_mut(at) {
+                    Some(source) => source.ledger.diagnostics.report(archive::CHECKSUM, At::File, reason),
+                    None => ledger.diagnostics.report(archive::CHECKSUM, place, reason),
+                }
+            }
+            // Of files that are nothing that is read here, a few get their sentence and the others are counted.
+            if let [source] = &self.session.sources[at..]
+                && source.format.is_empty()
+                && source.error.is_some()
+            {
+                unread += 1;
+                if unread > archive::MAX_UNREAD_ROWS {
+                    ledger.diagnostics.report(archive::UNREAD, place, &source.file);
+                    self.session.sources.pop();
+                }
+            }
+            if let Err(reason) = left {
+                ledger.diagnostics.report(archive::BROKEN, place, &reason);
+                break None;
+            }
+            if self.stopped {
+                break None;
+            }
+            if ledger.records_in >= archive::MAX_WALKED {
+                break Some(format!("more than {} entries", archive::MAX_WALKED));
+            }
+            if memory::full(memory::taken(), 0).is_some() {
+                break Some("more than a page can hold".to_string());
+            }
+        };
+        if let Some(text) = limit {
+            ledger.diagnostics.report(archive::LIMIT, At::Record(ledger.records_in), &text);
+        }
+        for (code, reason) in self.damages.take() {
+            ledger.diagnostics.report(code, At::File, &reason);
+        }
+        let kind = container.last().cloned().unwrap_or_default();
+        let empty = self.session.sources.len() == first;
+        if ledger.diagnostics.worst().is_none() && !empty {
+            return;
+        }
+        let error = empty.then(|| format!("it is a {kind} archive without files: there is nothing in it to show."));
+        self.session.sources.push(Source {
+            file: name.to_string(),
+            format: if empty { String::new() } else { kind },
+            container,
+            bytes: size,
+            error,
+            ledger,
+            file_index: self.file_index,
+            ..Source::default()
+        });
+    }
+
+    fn member(&mut self, archive: &str, container: &[String], member: Member, walk: &mut dyn Walk) {
+        let name = format!("{archive}/{}", archive::shown(&member.name));
+        let size = member.size.unwrap_or(0);
+        if let Kind::Locked(sentence) = member.kind {
+            return self.failed(&name, size, container.to_vec(), &ImportError::Unsupported(format!("{sentence}.")));
+        }
+        self.nested += 1;
+        self.stream(&name, size, container.to_vec(), buffered(Box::new(walk)));
+        self.nested -= 1;
+    }
+}
+
+fn recognise_and_read(import: &mut Import<'_>, input: &mut Peeked<'_>) -> (Option<&'static dyn Format>, Result<(), ImportError>) {
+    let (mut found, mut marked) = (None, 0);
+    for length in [PREFIX_BYTES, LONG_PREFIX_BYTES] {
+        let head = match input.peek(length) {
+            Ok(head) => head,
+            Err(e) => return (None, Err(e.into())),
+        };
+        let complete = head.len() < length;
+        let start = strip_mark(head);
+        marked = head.len() - start.len();
+        found = detect(&Prefix { bytes: start, complete });
         if found.is_some() || complete {
             break;
         }
     }
-    let start = strip_mark(&input.head);
+    let start = match input.peek(PREFIX_BYTES) {
+        Ok(head) => strip_mark(head),
+        Err(e) => return (None, Err(e.into())),
+    };
     // What is only similar to a format must not hide what the file really is.
     if found.is_none_or(|(_, sure)| sure < Sniff::Certain)
         && let Some(error) = unsupported::error(&Prefix { bytes: start, complete: false })
@@ -120,7 +269,7 @@ fn recognise_and_read(import: &mut Import<'_>, input: &mut Peeked) -> (Option<&'
         };
         return (None, Err(error));
     };
-    input.at = input.head.len() - strip_mark(&input.head).len();
+    input.consume(marked);
     (Some(format), format.read(input, import))
 }
 
@@ -131,107 +280,4 @@ pub fn format_by_id(id: &str) -> Option<&'static dyn Format> {
 
 fn strip_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
-}
-
-/// Counts the bytes of the wrapped file.
-pub struct Counting {
-    /// The bytes.
-    pub inner: Box<dyn Read>,
-    /// How many were read.
-    pub count: Rc<Cell<u64>>,
-}
-
-impl Read for Counting {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        self.count.set(self.count.get() + n as u64);
-        Ok(n)
-    }
-}
-
-/// Inflates; damage ends the stream and is remembered, so that formats read what is there.
-struct Inflater<R: BufRead> {
-    inner: flate2::bufread::MultiGzDecoder<R>,
-    damage: Rc<Cell<Option<String>>>,
-    out: u64,
-    consumed: Rc<Cell<u64>>,
-    ratio: u64,
-}
-
-impl<R: BufRead> Read for Inflater<R> {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        match self.inner.read(buf) {
-            Ok(n) => {
-                self.out += n as u64;
-                if self.out > 64 << 20 && self.out / self.ratio > self.consumed.get() {
-                    self.damage.set(Some(format!("inflates to more than {} times its size; stopped", self.ratio)));
-                    return Ok(0);
-                }
-                Ok(n)
-            }
-            Err(e) => {
-                self.damage.set(Some(e.to_string()));
-                Ok(0)
-            }
-        }
-    }
-}
-
-/// A reader whose first bytes were looked at.
-struct Peeked {
-    head: Vec<u8>,
-    at: usize,
-    rest: Box<dyn BufRead>,
-    raw: Rc<Cell<u64>>,
-    max_bytes: u64,
-}
-
-impl Peeked {
-    fn peek(&mut self, length: usize) -> std::io::Result<()> {
-        while self.head.len() < length {
-            let buf = self.rest.fill_buf()?;
-            if buf.is_empty() {
-                break;
-            }
-            let n = buf.len().min(length - self.head.len());
-            self.head.extend_from_slice(&buf[..n]);
-            self.rest.consume(n);
-        }
-        self.raw.set(self.head.len() as u64);
-        Ok(())
-    }
-}
-
-impl Read for Peeked {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        let available = self.fill_buf()?;
-        let n = available.len().min(buf.len());
-        buf[..n].copy_from_slice(&available[..n]);
-        self.consume(n);
-        Ok(n)
-    }
-}
-
-impl BufRead for Peeked {
-    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
-        if self.at < self.head.len() {
-            return Ok(&self.head[self.at..]);
-        }
-        if self.raw.get() > self.max_bytes {
-            return Err(std::io::Error::other(format!("more than {} bytes after unwrapping, which is the limit", self.max_bytes)));
-        }
-        self.rest.fill_buf()
-    }
-    fn consume(&mut self, n: usize) {
-        if self.at < self.head.len() {
-            self.at += n;
-            if self.at >= self.head.len() {
-                self.head = Vec::new();
-                self.at = 0;
-            }
-        } else {
-            self.rest.consume(n);
-            self.raw.set(self.raw.get() + n as u64);
-        }
-    }
 }

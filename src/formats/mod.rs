@@ -1,5 +1,6 @@
 //! Formats: bytes to tables. A format is one file and one line in [`FORMATS`].
 
+pub mod archive;
 pub mod chrome_slices;
 pub mod chrome_trace;
 pub mod folded;
@@ -22,11 +23,16 @@ pub mod pprof_samples;
 pub mod pprof_tables;
 pub mod span_parts;
 pub mod span_sink;
+pub mod stream;
+pub mod tar;
 pub mod unsupported;
 pub mod unsupported_kinds;
+pub mod unwrap;
 pub mod utf16;
 pub mod wire;
+pub mod zip;
 pub mod zipkin;
+pub mod zstd;
 
 use crate::base::ids::SourceId;
 use crate::base::memory;
@@ -162,7 +168,11 @@ impl std::fmt::Display for ImportError {
         match self {
             ImportError::Unrecognized { start } => {
                 let names: Vec<&str> = FORMATS.iter().map(|f| f.name()).collect();
-                write!(f, "no format recognises it; it starts with {start}. Accepted: {} (gzip or not).", names.join(", "))
+                write!(
+                    f,
+                    "no format recognises it; it starts with {start}. Accepted: {}; wrapped by gzip, zlib, zstd or lz4, or in a zip or tar archive.",
+                    names.join(", ")
+                )
             }
             ImportError::Empty => f.write_str("it is empty: there is nothing in it to show. Record or export it again."),
             ImportError::Malformed { format, reason } => write!(f, "it looks like {format} but cannot be read: {reason}"),

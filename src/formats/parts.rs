@@ -7,7 +7,8 @@
 
 use super::json::{Broken, Json};
 use super::json_cut::Mark;
-use super::{Import, ImportError, Limits, PREFIX_BYTES, Prefix, Progress, Sniff, detect, input};
+use super::stream::Counting;
+use super::{Import, ImportError, Limits, PREFIX_BYTES, Prefix, Progress, Sniff, archive, detect, input, unwrap};
 use crate::base::ids::SourceId;
 use crate::base::memory;
 use crate::base::pack::{Packer, Unpacker};
@@ -146,7 +147,8 @@ impl Plan {
 /// Cuts a file into parts of about `part_bytes`, if it is of a format that can be cut. `head` is its first
 /// [`HEAD_BYTES`] bytes.
 pub fn plan(head: &[u8], size: u64, part_bytes: u64) -> Option<Plan> {
-    if head.starts_with(&[0xef, 0xbb, 0xbf]) {
+    let wrapped = unwrap::wrapping(&head[..head.len().min(unwrap::HEAD_BYTES)]).is_some() || archive::archive(head).is_some();
+    if head.starts_with(&[0xef, 0xbb, 0xbf]) || wrapped {
         return None;
     }
     let bytes = &head[..head.len().min(PREFIX_BYTES)];
@@ -192,7 +194,7 @@ pub fn read_part(
     let behind = if exact.is_none() && range.0 > 0 { Some(range.0) } else { None };
     let at = exact.unwrap_or(range.0.saturating_sub(if behind.is_some() { LOOK_BACK } else { 0 }));
     let consumed = Rc::new(Cell::new(0));
-    let counted = input::Counting { inner: open(at)?, count: consumed.clone() };
+    let counted = Counting { inner: open(at)?, count: consumed.clone() };
     let mut session = Session::default();
     let mut import = Import {
         session: &mut session,
@@ -260,8 +262,9 @@ impl Joiner {
     pub fn new(session: &mut Session, plan: &Plan, file: &str, size: u64) -> Option<Joiner> {
         let reader = plan.in_parts()?.reader(None);
         let source = SourceId::from_index(session.sources.len());
-        let file = file.to_string();
-        session.sources.push(Source { file: file.clone(), bytes: size, raw_bytes: size, format: plan.format.clone(), ..Source::default() });
+        let (file, file_index) = (file.to_string(), session.next_file());
+        let format = plan.format.clone();
+        session.sources.push(Source { file: file.clone(), bytes: size, raw_bytes: size, format, file_index, ..Source::default() });
         Some(Joiner { source, file, reader, ledger: Ledger::default(), lines: 0, at: 0, error: None })
     }
 

@@ -39,7 +39,12 @@ impl Format for Pprof {
 
     fn sniff(&self, prefix: &Prefix<'_>) -> Sniff {
         // Any protobuf begins with a tag; a profile has small field numbers of known wire types, and its first message
-        // (a sample type, a sample or a mapping) parses. Text does not survive this.
+        // (a sample type, a sample or a mapping) parses. Text of some length does not survive this, and short text is text:
+        // lengths and numbers are control characters.
+        let head = &prefix.bytes[..prefix.bytes.len().min(64)];
+        if head.iter().all(|b| !b.is_ascii_control() || b.is_ascii_whitespace()) {
+            return Sniff::No;
+        }
         let fields = Fields::new(prefix.bytes);
         let mut seen = 0;
         let mut types = 0;

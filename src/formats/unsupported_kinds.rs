@@ -270,9 +270,6 @@ pub const KINDS: &[Kind] = &[
         &[Keys(&["trace_id", "span_id", "service", "resource"])],
     ),
     // Containers and things that are no recordings.
-    kind("a zip archive", "unpack it and open the files in it", &[At(0, b"PK\x03\x04"), At(0, b"PK\x05\x06")]),
-    kind("a tar archive", "unpack it and open the files in it", &[At(257, b"ustar")]),
-    kind("compressed with zstd", "unpack it with `zstd -d FILE` and open the result", &[At(0, b"\x28\xb5\x2f\xfd")]),
     kind("compressed with xz", "unpack it with `xz -d FILE` and open the result", &[At(0, b"\xfd7zXZ\0")]),
     kind(
         "compressed with bzip2",
@@ -289,7 +286,7 @@ pub const KINDS: &[Kind] = &[
             At(0, b"BZh91AY&SY"),
         ],
     ),
-    kind("compressed with lz4", "unpack it with `lz4 -d FILE` and open the result", &[At(0, b"\x04\x22\x4d\x18")]),
+    kind("compressed with lz4 in its old form", "unpack it with `lz4 -d FILE` and open the result", &[At(0, b"\x02\x21\x4c\x18")]),
     kind("a 7-Zip or RAR archive", "unpack it and open the files in it", &[At(0, b"7z\xbc\xaf\x27\x1c"), At(0, b"Rar!\x1a\x07")]),
     kind(
         "a program or library (or its core dump), not a recording of one",

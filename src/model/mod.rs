@@ -31,14 +31,23 @@ pub struct Session {
     pub sources: Vec<Source>,
 }
 
-/// One opened file and what became of it.
+impl Session {
+    /// The [`Source::file_index`] of the file that is opened next.
+    pub fn next_file(&self) -> u32 {
+        self.sources.last().map_or(0, |s| s.file_index + 1)
+    }
+}
+
+/// One opened file, or one member of an opened archive, and what became of it.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
-    /// File name as given.
+    /// File name as given; a member of an archive is `archive.zip/folder/member`.
     pub file: String,
+    /// Which of the opened files it is or is in, from 0: the members of an archive share it.
+    pub file_index: u32,
     /// Id of the format that read it; empty when none did.
     pub format: String,
-    /// Wrappings taken off, outermost first: `gzip`.
+    /// Wrappings taken off and archives opened, outermost first: `gzip`, `tar`.
     pub container: Vec<String>,
     /// Size as given, in bytes.
     pub bytes: u64,

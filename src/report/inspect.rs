@@ -20,8 +20,10 @@ pub struct Inspect {
 /// One file.
 #[derive(Debug, Serialize)]
 pub struct InspectSource {
-    /// Name as given.
+    /// Name as given; a member of an archive is `archive.zip/folder/member`.
     pub file: String,
+    /// Which of the opened files it is or is in, from 0.
+    pub file_index: u32,
     /// Format id; empty if no format read it.
     pub format: String,
     /// Wrappings, outermost first.
@@ -178,6 +180,7 @@ pub fn sources(session: &Session) -> serde_json::Value {
 fn source(session: &Session, id: SourceId, source: &Source) -> InspectSource {
     InspectSource {
         file: source.file.clone(),
+        file_index: source.file_index,
         format: source.format.clone(),
         container: source.container.clone(),
         bytes: source.bytes,

@@ -7,6 +7,7 @@ mod allocation;
 mod architecture;
 mod chatty;
 mod cli;
+mod containers;
 mod corpus;
 mod go_pprof;
 mod growth;

@@ -90,13 +90,14 @@ pub fn Bar(props: &BarProps) -> Html {
         <header class="bar">
             <a class="brand" href="#" title="Start">{ "hotspan" }</a>
             <ul class="sources" aria-label="Open files">
-                { for sources.iter().enumerate().map(|(i, source)| {
+                { for files(&sources).enumerate().map(|(i, file)| {
                     let close = props.close.clone();
-                    let name = json::text(source, "file").to_string();
-                    let bad = !source["error"].is_null();
+                    // What stands behind a slash is the path in an archive: names of opened files have none.
+                    let name = json::text(&file[0], "file").split('/').next().unwrap_or_default().to_string();
+                    let title = if file.len() > 1 { format!("{name}: {} entries, see Files", file.len()) } else { json::text(&file[0], "file").to_string() };
                     html! {
-                        <li class={classes!(bad.then_some("bad"))}>
-                            <span title={name.clone()}>{ &name }</span>
+                        <li class={classes!(unread(file).then_some("bad"))}>
+                            <span {title}>{ &name }</span>
                             <button class="plain" aria-label={format!("Close {name}")} onclick={move |_| close.emit(i)}>{ "×" }</button>
                         </li>
                     }
@@ -122,6 +123,16 @@ pub fn Bar(props: &BarProps) -> Html {
             <button class="plain" title="Keys (?)" aria-label="Keys" onclick={props.help.reform(|_| ())}>{ "?" }</button>
         </header>
     }
+}
+
+/// The sources of each opened file: several for an archive.
+fn files(sources: &[serde_json::Value]) -> impl Iterator<Item = &[serde_json::Value]> {
+    sources.chunk_by(|a, b| a["file_index"] == b["file_index"])
+}
+
+/// Whether nothing of a file was read.
+fn unread(file: &[serde_json::Value]) -> bool {
+    file.iter().all(|source| !source["error"].is_null())
 }
 
 /// Inputs of [`Rail`].
@@ -200,12 +211,12 @@ pub fn Status(props: &StatusProps) -> Html {
         ));
     }
     let sources = summary.sources.as_array().cloned().unwrap_or_default();
-    let failed = sources.iter().filter(|s| !s["error"].is_null()).count();
+    let failed = files(&sources).filter(|file| unread(file)).count();
     let lost = sources.iter().flat_map(|s| json::items(&s["ledger"], "entries")).filter(|e| json::text(e, "level") == "data-loss").count();
     let ledger = match (failed, lost) {
         (0, 0) => "ledger ✓ nothing dropped".to_string(),
         (0, n) => format!("ledger: {n} kinds of loss, see Files"),
-        (f, _) => format!("{f} of {} files not read, see Files", sources.len()),
+        (f, _) => format!("{f} of {} files not read, see Files", files(&sources).count()),
     };
     html! {
         <footer class="status">
