@@ -2,7 +2,7 @@
 
 use super::weights::{Selection, Weights, weights};
 use crate::base::ids::{FuncId, StackId};
-use crate::base::intern::PairIndex;
+use crate::base::intern::ForkIndex;
 use crate::base::work::step;
 use crate::model::Session;
 
@@ -96,13 +96,13 @@ pub fn from_weights(session: &Session, weights: &Weights, order: Order) -> CallT
     let mut func: Vec<FuncId> = Vec::with_capacity(most);
     let mut own: Vec<i64> = Vec::with_capacity(most);
     let mut size: Vec<i64> = Vec::with_capacity(most);
-    let mut index = PairIndex::default();
+    let mut index = ForkIndex::default();
     let mut node_of = vec![NO_NODE; symbols.stacks.len()];
     for row in (0..symbols.stacks.len()).filter(|row| weights.used[*row]) {
         step(1);
         let above = symbols.stacks.prefix[row].get().map_or(NO_NODE, |p| node_of[p.index()]);
         let f = symbols.funcs.canonical[symbols.frames.func[symbols.stacks.frame[row].index()].index()];
-        let (node, new) = index.get_or_insert(above, f.0, parent.len() as u32);
+        let (node, new) = index.get_or_insert(above, f.0, parent.len() as u32, |row| (parent[row as usize], func[row as usize].0));
         if new {
             parent.push(above);
             func.push(f);

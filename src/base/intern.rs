@@ -1,6 +1,6 @@
 //! Interning: each text and each row is stored once.
 
-use super::hash::hash_bytes;
+use super::hash::{hash_text, same_bytes};
 use super::ids::StringId;
 use super::work::step;
 use hashbrown::HashTable;
@@ -17,8 +17,8 @@ pub struct StringTable {
 impl StringTable {
     /// The id of `text`, stored on first sight. Once 4 GiB of text are stored the id of `""` is returned.
     pub fn intern(&mut self, text: &str) -> StringId {
-        let hash = hash_bytes(text.as_bytes());
-        if let Some(&row) = self.index.find(hash, |&row| slice(&self.text, &self.ends, row) == text) {
+        let hash = hash_text(text.as_bytes());
+        if let Some(&row) = self.index.find(hash, |&row| same_bytes(slice(&self.text, &self.ends, row).as_bytes(), text.as_bytes())) {
             return StringId(row);
         }
         if self.text.len() + text.len() > u32::MAX as usize {
@@ -28,13 +28,20 @@ impl StringTable {
         self.text.push_str(text);
         self.ends.push(self.text.len() as u32);
         let (all, ends) = (&self.text, &self.ends);
-        self.index.insert_unique(hash, row, |&row| hash_bytes(slice(all, ends, row).as_bytes()));
+        self.index.insert_unique(hash, row, |&row| hash_text(slice(all, ends, row).as_bytes()));
         StringId(row)
     }
 
     /// The id of `text` if it is stored.
     pub fn find(&self, text: &str) -> Option<StringId> {
-        self.index.find(hash_bytes(text.as_bytes()), |&row| slice(&self.text, &self.ends, row) == text).map(|&row| StringId(row))
+        self.index
+            .find(hash_text(text.as_bytes()), |&row| same_bytes(slice(&self.text, &self.ends, row).as_bytes(), text.as_bytes()))
+            .map(|&row| StringId(row))
+    }
+
+    /// The id of a text of bytes, whether they are UTF-8 or not.
+    pub fn find_bytes(&self, bytes: &[u8]) -> Option<StringId> {
+        self.index.find(hash_text(bytes), |&row| same_bytes(slice(&self.text, &self.ends, row).as_bytes(), bytes)).map(|&row| StringId(row))
     }
 
     /// The text of an id; `""` for `NONE`.
@@ -150,9 +157,70 @@ impl PairIndex {
     }
 }
 
+/// The index of a prefix tree: from a row and a key to the row of that key below it.
+///
+/// The first row below another one usually follows it in the table, where it is found without an index: only the other
+/// branches of a fork are entered. Stacks that hardly repeat make millions of rows and few forks.
+#[derive(Clone, Debug, Default)]
+pub struct ForkIndex {
+    forks: PairIndex,
+}
+
+impl ForkIndex {
+    /// The row of `key` below the row `above` (`u32::MAX` for the top) in a tree of `rows` rows, and whether it is new: then
+    /// the caller appends it as row number `rows`. `at` gives the row above and the key of a row.
+    ///
+    /// An index that was dropped while its tree stayed comes back by itself.
+    #[inline]
+    pub fn get_or_insert(&mut self, above: u32, key: u32, rows: u32, at: impl Fn(u32) -> (u32, u32)) -> (u32, bool) {
+        let first = above.wrapping_add(1);
+        if first >= rows {
+            return (rows, true);
+        }
+        step(1);
+        if at(first) == (above, key) {
+            return (first, false);
+        }
+        if self.forks.is_empty() {
+            for (row, (above, key)) in (0..rows).map(|row| (row, at(row))) {
+                if above.wrapping_add(1) != row {
+                    self.forks.get_or_insert(above, key, row);
+                }
+            }
+        }
+        self.forks.get_or_insert(above, key, rows)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tree_has_each_branch_once_with_and_without_its_index() {
+        // Paths over three keys in an order that makes chains, forks and late children; the oracle is a set of prefixes.
+        let mut rows: Vec<(u32, u32)> = Vec::new();
+        let mut index = ForkIndex::default();
+        let mut oracle = std::collections::BTreeMap::new();
+        let mut state = 1_u32;
+        for round in 0..4_000 {
+            if round % 1_000 == 999 {
+                index = ForkIndex::default();
+            }
+            let (mut above, mut path) = (u32::MAX, Vec::new());
+            for _ in 0..1 + round % 9 {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                path.push(state >> 30);
+                let (row, new) = index.get_or_insert(above, state >> 30, rows.len() as u32, |row| rows[row as usize]);
+                if new {
+                    rows.push((above, state >> 30));
+                }
+                assert_eq!(*oracle.entry(path.clone()).or_insert(row), row, "{path:?}");
+                above = row;
+            }
+        }
+        assert_eq!(oracle.len(), rows.len());
+    }
 
     #[test]
     fn pairs_keep_their_rows_while_the_index_grows() {

@@ -5,7 +5,6 @@ pub mod ids;
 pub mod intern;
 pub mod memory;
 pub mod pack;
-pub mod quad;
 pub mod quantity;
 pub mod slabs;
 pub mod stats;

@@ -1,6 +1,7 @@
 //! Folded stacks: one line per stack, frames from root to leaf joined by `;`, a space, a weight (Brendan Gregg's
 //! stackcollapse scripts and everything that followed them). A second number makes it the output of `difffolded`.
 
+use super::lines::Lines;
 use super::parts::{InParts, Part, PartReader, read_whole};
 use super::perf_script::trim;
 use super::{Format, Import, ImportError, Prefix, Sniff};
@@ -178,19 +179,11 @@ struct Reader {
 
 impl PartReader for Reader {
     fn read(&mut self, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError> {
-        let mut line = Vec::new();
-        let mut next = part.at;
         if part.behind.is_none() {
             part.begin = Some(part.at);
         }
-        loop {
-            line.clear();
-            let at = next;
-            let n = input.read_until(b'\n', &mut line)?;
-            if n == 0 {
-                break;
-            }
-            next += n as u64;
+        let mut lines = Lines::new(input, part.at);
+        while let Some((at, line)) = lines.line()? {
             // Every start of a line behind the cut is a boundary.
             if at > part.cut {
                 part.end = at;
@@ -203,7 +196,7 @@ impl PartReader for Reader {
                 part.begin = Some(at);
             }
             self.number += 1;
-            let Some(text) = content(&line) else { continue };
+            let Some(text) = content(line) else { continue };
             if matches!(text, std::borrow::Cow::Owned(_)) {
                 import.report(BAD_TEXT, At::Line(self.number), &text);
             }

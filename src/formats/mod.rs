@@ -10,6 +10,7 @@ pub mod json;
 pub mod json_cut;
 pub mod json_mend;
 pub mod json_value;
+pub mod lines;
 pub mod names;
 pub mod otlp;
 pub mod otlp_span;

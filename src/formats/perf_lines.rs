@@ -102,11 +102,18 @@ fn who(text: &str) -> Option<(&str, i64, i64)> {
     Some((before.trim(), pid, tid))
 }
 
+/// The next colon with a blank behind it, else one at the end of the line.
+fn time_mark(line: &str, from: usize) -> Option<usize> {
+    let bytes = line.as_bytes();
+    let mut colons = memchr::memchr_iter(b':', &bytes[from..]).map(|at| at + from);
+    colons.find(|at| bytes.get(at + 1).is_none_or(|next| *next == b' '))
+}
+
 /// Parses a header line; `None` if it is none.
 pub fn header(line: &str) -> Option<Header<'_>> {
     let mut from = 0;
     // The time stamp is the first word of its shape that leaves a readable command in front and an event behind.
-    while let Some(at) = line[from..].find(": ").map(|at| at + from).or_else(|| line[from..].ends_with(':').then(|| line.len() - 1)) {
+    while let Some(at) = time_mark(line, from) {
         let start = last_word_at(&line[..at]);
         if let Some(time_ns) = time(&line[start..=at])
             && let Some((comm, pid, tid)) = who(&line[..start])
@@ -181,13 +188,19 @@ pub fn frame(line: &str) -> Option<Frame<'_>> {
         dso = None;
     }
     let mut offset = None;
-    if let Some(at) = symbol.rfind("+0x")
+    if let Some(at) = offset_mark(symbol)
         && let Ok(value) = u64::from_str_radix(&symbol[at + 3..], 16)
     {
         offset = Some(value);
         symbol = &symbol[..at];
     }
     Some(Frame { ip, symbol, offset, dso, inlined })
+}
+
+/// Where the last `+0x` stands.
+fn offset_mark(symbol: &str) -> Option<usize> {
+    let bytes = symbol.as_bytes();
+    memchr::memrchr_iter(b'+', bytes).find(|at| bytes[at + 1..].starts_with(b"0x"))
 }
 
 /// Start of the balanced parenthesis group at the end, if a blank (or nothing) stands before it.

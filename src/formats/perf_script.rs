@@ -1,5 +1,6 @@
 //! `perf script` text. One profile per event: weights of different events are never summed.
 
+use super::lines::Lines;
 use super::parts::{InParts, Part, PartReader, read_whole};
 use super::perf_events::{self, Found};
 use super::perf_lines::{Frame, Header, frame, header, old_header, source_line};
@@ -125,6 +126,8 @@ struct Open {
 #[derive(Default)]
 struct Reader {
     number: u64,
+    /// Lines read when the progress was told last.
+    ticked: u64,
     in_head: bool,
     open: Option<Open>,
     /// Frames of the open sample, leaf first.
@@ -149,8 +152,8 @@ struct Cache {
 }
 
 impl Cache {
-    fn get(&self, line: &str) -> Option<(FrameId, bool)> {
-        self.meaning.get(self.lines.find(line)?.index()).copied()
+    fn get(&self, line: &[u8]) -> Option<(FrameId, bool)> {
+        self.meaning.get(self.lines.find_bytes(line)?.index()).copied()
     }
     fn insert(&mut self, line: &str, frame: FrameId, unknown: bool) {
         if self.lines.raw().0.len() < MAX_CACHE_BYTES && self.lines.intern(line).index() == self.meaning.len() {
@@ -161,24 +164,20 @@ impl Cache {
 
 impl PartReader for Reader {
     fn read(&mut self, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError> {
-        let mut line = Vec::new();
-        // Offset of the line to come.
-        let mut next = part.at;
+        let mut lines = Lines::new(input, part.at);
         // The part before ends at the same boundary: behind a blank line that begins behind the cut.
         let mut searching = part.behind;
         let mut blank = false;
         if searching.is_none() {
             part.begin = Some(part.at);
         }
-        loop {
-            line.clear();
-            let at = next;
-            let n = input.read_until(b'\n', &mut line)?;
-            if n == 0 {
-                break;
+        while let Some((at, line)) = lines.line()? {
+            let bytes = trim_end(line);
+            // Most lines are frames that were seen before.
+            if self.open.as_ref().is_some_and(|open| !open.closed) && self.cached(bytes) {
+                self.number += 1;
+                continue;
             }
-            next += n as u64;
-            let bytes = trim_end(&line);
             let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
             if let Some(cut) = searching {
                 if blank && is_boundary(&text) {
@@ -198,7 +197,8 @@ impl PartReader for Reader {
             blank = bytes.is_empty() && at > part.cut;
             self.number += 1;
             self.line(&text, import);
-            if self.number.is_multiple_of(16_384) {
+            if self.number - self.ticked >= 4096 {
+                self.ticked = self.number;
                 import.tick(import.ledger.records_in)?;
             }
         }
@@ -241,7 +241,7 @@ impl Reader {
         }
         let indented = line.starts_with([' ', '\t']);
         let stacked = self.open.as_ref().is_some_and(|open| !open.closed);
-        if stacked && self.cached(line) {
+        if stacked && self.cached(line.as_bytes()) {
             return;
         }
         // A frame ends with its binary; a header holds a time stamp. Inside a stack the former is by far the likelier.
@@ -263,7 +263,7 @@ impl Reader {
         }
     }
 
-    fn cached(&mut self, line: &str) -> bool {
+    fn cached(&mut self, line: &[u8]) -> bool {
         let Some((frame, unknown)) = self.cache.get(line) else { return false };
         self.frames.push(frame);
         self.unknown.push(unknown);

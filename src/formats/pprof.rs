@@ -83,7 +83,6 @@ impl Format for Pprof {
         if end.is_err() && !tables.has_names() {
             return end;
         }
-        samples.complete();
         let stored = tables.check(!samples.is_empty()).and_then(|()| store(&tables, samples, import));
         end.and(stored)
     }

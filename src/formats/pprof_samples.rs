@@ -8,8 +8,7 @@ use super::pprof_tables::{Frames, RawLabel, Tables, Walk};
 use super::wire::{Fields, repeated};
 use crate::base::hash::hash_u64;
 use crate::base::ids::{LabelSetId, StackId};
-use crate::base::intern::{PairIndex, RowIndex};
-use crate::base::quad::QuadIndex;
+use crate::base::intern::{ForkIndex, RowIndex};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::profile::Profile;
 use std::collections::HashMap;
@@ -26,8 +25,6 @@ const NO_LOCATION: DiagnosticCode = DiagnosticCode {
 };
 
 const NONE: u32 = u32::MAX;
-/// Samples whose stacks are found side by side, so that the memory's latency is waited for once and not once per frame.
-const BATCH: usize = 24;
 /// Location ids below this have their number in an array.
 const DENSE: u64 = 1 << 22;
 
@@ -68,20 +65,18 @@ struct Odd {
 /// Stacks as a tree of location numbers, parents first.
 #[derive(Default)]
 struct Tree {
-    /// Node above.
-    above: Vec<u32>,
-    /// Location number.
-    location: Vec<u32>,
-    index: PairIndex,
+    /// Node above and location number of each node.
+    rows: Vec<(u32, u32)>,
+    index: ForkIndex,
 }
 
 impl Tree {
     /// The node that has a location below another node.
     fn step(&mut self, node: u32, number: u32) -> u32 {
-        let (row, new) = self.index.get_or_insert(node, number, self.above.len() as u32);
+        let rows = &self.rows;
+        let (row, new) = self.index.get_or_insert(node, number, rows.len() as u32, |row| rows[row as usize]);
         if new {
-            self.above.push(node);
-            self.location.push(number);
+            self.rows.push((node, number));
         }
         row
     }
@@ -92,7 +87,6 @@ impl Tree {
 pub struct Samples {
     numbers: Numbers,
     tree: Tree,
-    quads: QuadIndex,
     /// Per sample: the node of its stack.
     node: Vec<u32>,
     /// Values of all samples, one behind the other.
@@ -103,9 +97,8 @@ pub struct Samples {
     /// Per sample: its label set; empty while none has any.
     set: Vec<LabelSetId>,
     sets: Sets,
-    /// Location numbers of waiting samples, each from the leaf to the root, and where each sample's end.
-    waiting: Vec<u32>,
-    waiting_end: Vec<u32>,
+    /// Location numbers of the sample at hand, from the leaf to the root.
+    path: Vec<u32>,
     scratch: Scratch,
 }
 
@@ -118,7 +111,7 @@ struct Scratch {
 impl Samples {
     /// How many.
     pub fn len(&self) -> usize {
-        self.node.len() + self.waiting_end.len()
+        self.node.len()
     }
 
     /// Whether there are none.
@@ -127,10 +120,15 @@ impl Samples {
     }
 
     /// Takes a sample message.
+    ///
+    /// A function of its own: a browser runs a loop that is entered once in unoptimised code to its end, and optimises only
+    /// what is called again.
+    #[inline(never)]
     pub fn add(&mut self, sample: &[u8]) {
         let row = self.len() as u32;
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.labels.clear();
+        self.path.clear();
         let mut values = 0_u32;
         let mut fields = Fields::new(sample);
         for (field, value) in fields.by_ref() {
@@ -138,10 +136,7 @@ impl Samples {
                 1 => {
                     scratch.numbers.clear();
                     repeated(value, &mut scratch.numbers);
-                    for id in &scratch.numbers {
-                        let number = self.numbers.of(*id);
-                        self.waiting.push(number);
-                    }
+                    self.path.extend(scratch.numbers.iter().map(|id| self.numbers.of(*id)));
                 }
                 2 => {
                     scratch.numbers.clear();
@@ -162,66 +157,14 @@ impl Samples {
             self.set.push(self.sets.intern(&scratch.labels));
         }
         self.scratch = scratch;
-        self.waiting_end.push(self.waiting.len() as u32);
-        if self.waiting_end.len() == BATCH {
-            self.complete();
-        }
-    }
-
-    /// Finds the stacks of the samples that wait, step by step for all of them.
-    pub fn complete(&mut self) {
-        // (node so far, place in `waiting` behind the next location, where its locations begin)
-        let mut open = [(NONE, 0_u32, 0_u32); BATCH];
-        let mut begin = 0;
-        for (slot, end) in open.iter_mut().zip(&self.waiting_end) {
-            *slot = (NONE, *end, begin);
-            begin = *end;
-        }
-        let open = &mut open[..self.waiting_end.len()];
-        let mut glances = [([0; 5], [NONE; 6]); BATCH];
-        loop {
-            let mut busy = false;
-            for (slot, (node, at, begin)) in glances.iter_mut().zip(&*open) {
-                if at - begin >= 4 {
-                    let w = &self.waiting[*at as usize - 4..*at as usize];
-                    let key = [*node, w[3], w[2], w[1], w[0]];
-                    *slot = (key, self.quads.glance(&key));
-                    busy = true;
-                }
-            }
-            if !busy {
-                break;
-            }
-            for ((key, seen), (node, at, begin)) in glances.iter().zip(&mut *open) {
-                if *at - *begin < 4 {
-                    continue;
-                }
-                *at -= 4;
-                *node = match QuadIndex::node_of(seen, key).or_else(|| self.quads.find(key)) {
-                    Some(known) => known,
-                    None => {
-                        let new = key[1..].iter().fold(*node, |node, number| self.tree.step(node, *number));
-                        self.quads.insert(key, new);
-                        new
-                    }
-                };
-            }
-        }
-        for (node, at, begin) in open.iter_mut() {
-            for number in self.waiting[*begin as usize..*at as usize].iter().rev() {
-                *node = self.tree.step(*node, *number);
-            }
-        }
-        self.node.extend(open.iter().map(|(node, _, _)| *node));
-        self.waiting.clear();
-        self.waiting_end.clear();
+        // The format lists the leaf first.
+        let node = self.path.iter().rev().fold(NONE, |node, number| self.tree.step(node, *number));
+        self.node.push(node);
     }
 
     /// Makes the columns of the profile.
     pub fn store(mut self, tables: &Tables, frames: &Frames, profile: &mut Profile, import: &mut Import<'_>) {
-        self.complete();
-        self.tree.index = PairIndex::default();
-        self.quads = QuadIndex::default();
+        self.tree.index = ForkIndex::default();
         let walks = self.walks(frames, import);
         let types = profile.value_types.len();
         let mut sums = vec![(0_i64, 0_i64); types];
@@ -247,7 +190,7 @@ impl Samples {
             import.ledger.records_kept += 1;
             let walk = if node == NONE { (StackId::NONE, 0) } else { walks[node as usize] };
             if walk.1 > 0 {
-                let depth = std::iter::successors(Some(node), |n| Some(self.tree.above[*n as usize]).filter(|n| *n != NONE)).count();
+                let depth = std::iter::successors(Some(node), |n| Some(self.tree.rows[*n as usize].0).filter(|n| *n != NONE)).count();
                 import.report(NO_LOCATION, place, &format!("{} of {depth} locations", walk.1));
             }
             profile.samples.stack.push(walk.0);
@@ -281,9 +224,9 @@ impl Samples {
 
     /// The stack of every node, and how many of its locations are not defined.
     fn walks(&self, frames: &Frames, import: &mut Import<'_>) -> Vec<(StackId, u32)> {
-        let mut walks: Vec<Walk> = Vec::with_capacity(self.tree.above.len());
+        let mut walks: Vec<Walk> = Vec::with_capacity(self.tree.rows.len());
         let stacks = &mut import.session.symbols.stacks;
-        for (above, location) in self.tree.above.iter().zip(&self.tree.location) {
+        for (above, location) in &self.tree.rows {
             let before = if *above == NONE { Walk::ROOT } else { walks[*above as usize] };
             walks.push(frames.step(before, self.numbers.ids[*location as usize], stacks));
         }

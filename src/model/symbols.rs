@@ -5,7 +5,7 @@
 
 use crate::base::hash::{hash_bytes, hash_u64};
 use crate::base::ids::{FrameId, FuncId, MappingId, StackId, StringId};
-use crate::base::intern::{PairIndex, RowIndex, StringTable};
+use crate::base::intern::{ForkIndex, RowIndex, StringTable};
 
 /// All symbol tables.
 #[derive(Clone, Debug, Default)]
@@ -220,30 +220,26 @@ pub struct StackTable {
     pub frame: Vec<FrameId>,
     /// Frames below: 0 for a root.
     pub depth: Vec<u32>,
-    pub(super) index: PairIndex,
+    pub(super) index: ForkIndex,
 }
 
 impl StackTable {
     /// The stack that has `frame` on top of `prefix` (`NONE` for a root).
     pub fn push(&mut self, prefix: StackId, frame: FrameId) -> StackId {
-        if self.index.is_empty() && !self.prefix.is_empty() {
-            for (row, (prefix, frame)) in self.prefix.iter().zip(&self.frame).enumerate() {
-                self.index.get_or_insert(prefix.0, frame.0, row as u32);
-            }
+        let (prefixes, frames) = (&self.prefix, &self.frame);
+        let at = |row: u32| (prefixes[row as usize].0, frames[row as usize].0);
+        let (row, new) = self.index.get_or_insert(prefix.0, frame.0, prefixes.len() as u32, at);
+        if new {
+            self.prefix.push(prefix);
+            self.frame.push(frame);
+            self.depth.push(if prefix.is_none() { 0 } else { self.depth[prefix.index()] + 1 });
         }
-        let (row, new) = self.index.get_or_insert(prefix.0, frame.0, self.prefix.len() as u32);
-        if !new {
-            return StackId(row);
-        }
-        self.prefix.push(prefix);
-        self.frame.push(frame);
-        self.depth.push(if prefix.is_none() { 0 } else { self.depth[prefix.index()] + 1 });
         StackId(row)
     }
 
     /// Gives the memory back that only growing needs. The index comes back with the next stack.
     pub fn seal(&mut self) {
-        self.index = PairIndex::default();
+        self.index = ForkIndex::default();
         self.prefix.shrink_to_fit();
         self.frame.shrink_to_fit();
         self.depth.shrink_to_fit();
