@@ -3,7 +3,9 @@
 pub mod archive;
 pub mod chrome_slices;
 pub mod chrome_trace;
+pub mod cpuprofile;
 pub mod folded;
+pub mod heapprofile;
 pub mod input;
 pub mod jaeger;
 pub mod json;
@@ -30,6 +32,9 @@ pub mod unsupported;
 pub mod unsupported_kinds;
 pub mod unwrap;
 pub mod utf16;
+pub mod v8_cpu;
+pub mod v8_lines;
+pub mod v8_tree;
 pub mod wire;
 pub mod zip;
 pub mod zipkin;
@@ -48,6 +53,8 @@ pub const FORMATS: &[&dyn Format] = &[
     &pprof::Pprof,
     &perf_script::PerfScript,
     &folded::Folded,
+    &cpuprofile::CpuProfile,
+    &heapprofile::HeapProfile,
     // Timelines.
     &chrome_trace::ChromeTrace,
     // Traces.

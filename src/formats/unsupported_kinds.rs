@@ -189,16 +189,6 @@ pub const KINDS: &[Kind] = &[
     ),
     // Profiles and dumps as JSON.
     kind(
-        "a V8 CPU profile (.cpuprofile)",
-        "record the page with DevTools' Performance panel and open the Chrome trace it saves, or Node with the `pprof` package or `perf record -g node --perf-basic-prof`",
-        &[KeysHold(&["nodes"], "\"callFrame\""), KeysHold(&["head"], "\"hitCount\"")],
-    ),
-    kind(
-        "a V8 heap profile (.heapprofile)",
-        "record the heap with the `pprof` package of Node and open the pprof file",
-        &[KeysHold(&["head"], "\"selfSize\"")],
-    ),
-    kind(
         "a V8 heap snapshot, which lists objects and not where they were allocated",
         "record the heap with the `pprof` package of Node and open the pprof file",
         &[Keys(&["snapshot"])],

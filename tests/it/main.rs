@@ -20,3 +20,4 @@ mod top;
 mod trace_readers;
 mod traces;
 mod unsupported;
+mod v8;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Flat and cumulative weight by function name, counted from the tables in the plainest way.
-fn flat_and_cum(engine: &Engine, profile: usize, value: usize) -> (BTreeMap<String, i64>, BTreeMap<String, i64>) {
+pub fn flat_and_cum(engine: &Engine, profile: usize, value: usize) -> (BTreeMap<String, i64>, BTreeMap<String, i64>) {
     let session = &engine.session;
     let p = &session.profiles[profile];
     let name = |frame: hotspan::base::ids::FrameId| {

@@ -6,8 +6,6 @@ use crate::corpus::{expected, open, open_bytes};
 /// to read the file.
 const KNOWN: &[(&str, &str)] = &[
     ("perf-data/", "perf.data"),
-    ("cpuprofile/", "V8 CPU profile"),
-    ("heapprofile/", "V8 heap profile"),
     ("gecko/", "Firefox"),
     ("speedscope/", "speedscope"),
     ("zipkin-v1/", "Zipkin v1"),
@@ -44,7 +42,7 @@ const KNOWN: &[(&str, &str)] = &[
 #[test]
 fn the_corpus_is_named() {
     let mut wrong = Vec::new();
-    let folders = ["perf-data", "cpuprofile", "heapprofile", "gecko", "speedscope", "zipkin-v1", "pprof-legacy", "other"];
+    let folders = ["perf-data", "gecko", "speedscope", "zipkin-v1", "pprof-legacy", "other"];
     let mut files = 0;
     for (file, _, _) in expected(&[&folders[..], &["chrome-trace", "jaeger"]].concat()) {
         let row = KNOWN.iter().find(|(start, _)| file.starts_with(start));
