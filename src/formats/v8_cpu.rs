@@ -7,7 +7,7 @@
 use super::Import;
 use super::json::{Scalar, Text};
 use super::v8_lines::{Tick, lines_of};
-use crate::base::ids::{FrameId, FuncId, MappingId, StackId, StringId, ThreadId};
+use crate::base::ids::{FrameId, FuncId, StackId, StringId, ThreadId};
 use crate::base::quantity::format_ns;
 use crate::base::stats::nearest_rank;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
@@ -129,7 +129,7 @@ pub fn function(frame: &CallFrame<'_>, import: &mut Import<'_>) -> FuncId {
         session.strings.intern(&format!("(anonymous) {base}:{line}:{column}"))
     };
     let file = if url.is_empty() { StringId::NONE } else { session.strings.intern(url) };
-    let key = FuncKey { name, system_name: StringId::NONE, file, mapping: MappingId::NONE, start_line: line, flags: 0 };
+    let key = FuncKey { file, start_line: line, ..FuncKey::named(name) };
     session.symbols.funcs.intern(key)
 }
 
