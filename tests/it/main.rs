@@ -10,6 +10,9 @@ mod cli;
 mod containers;
 mod corpus;
 mod go_pprof;
+mod detection;
+#[path = "../generator/mod.rs"]
+mod generator;
 mod growth;
 mod hot_loops;
 mod parts;

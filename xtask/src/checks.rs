@@ -81,12 +81,17 @@ fn browser() -> Result {
         .env("HOTSPAN_REQUIRE_BROWSER", "1"))
 }
 
-/// `cargo xtask bench`: benches/files.rs, or with `--browser` benches/browser.rs decides what is measured.
+/// `cargo xtask bench`: benches/files.rs, with `--browser` benches/browser.rs, with `--detection` benches/detection.rs
+/// decides what is measured.
 pub fn bench(args: &[String]) -> Result {
     if args.iter().any(|a| a == "--browser") {
         page()?;
         let args = args.iter().filter(|a| *a != "--browser");
         return run(cargo().args(["bench", "--locked", "--bench", "browser", "--"]).args(args).env("HOTSPAN_CHROMIUM", chromium()?));
+    }
+    if args.iter().any(|a| a == "--detection") {
+        let args = args.iter().filter(|a| *a != "--detection");
+        return run(cargo().args(["bench", "--locked", "--bench", "detection", "--"]).args(args));
     }
     run(cargo().args(["bench", "--locked", "--bench", "files", "--"]).args(args))
 }

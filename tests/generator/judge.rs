@@ -1,0 +1,158 @@
+//! Judges the detectors: per rule how many planted defects are found, how many findings are right, and how often the true
+//! saving lies inside the stated range.
+
+use super::plants::{Case, case};
+use super::{otlp, run};
+use hotspan::engine::Engine;
+use hotspan::findings::finding::Finding;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The tally of one rule.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Systems with a defect for it.
+    pub planted: u32,
+    /// Of those, where it was found.
+    pub found: u32,
+    /// Its findings on other calls, or in healthy systems.
+    pub wrong: u32,
+    /// Of `wrong`, those in healthy systems.
+    pub wrong_in_healthy: u32,
+    /// Found defects whose true saving lies inside the stated range.
+    pub inside: u32,
+    /// Of those outside: distance to the nearer end of the range, as share of the requests' time.
+    pub misses: Vec<f64>,
+}
+
+impl Tally {
+    /// Found of planted; 1 without any planted.
+    pub fn recall(&self) -> f64 {
+        if self.planted == 0 { 1.0 } else { f64::from(self.found) / f64::from(self.planted) }
+    }
+    /// Right of all findings; 1 without findings.
+    pub fn precision(&self) -> f64 {
+        let all = self.found + self.wrong;
+        if all == 0 { 1.0 } else { f64::from(self.found) / f64::from(all) }
+    }
+    /// True savings inside the range, of the found.
+    pub fn inside(&self) -> f64 {
+        if self.found == 0 { 1.0 } else { f64::from(self.inside) / f64::from(self.found) }
+    }
+}
+
+/// Tallies by rule, and what went wrong, a line each.
+#[derive(Debug, Default)]
+pub struct Judgement {
+    /// By rule id.
+    pub rules: BTreeMap<String, Tally>,
+    /// The first complaints.
+    pub complaints: Vec<String>,
+}
+
+/// Judges the cases of these numbers.
+pub fn judge(numbers: std::ops::Range<u64>) -> Judgement {
+    let mut out = Judgement::default();
+    for number in numbers {
+        one(number, &case(number), &mut out);
+    }
+    out
+}
+
+/// Findings on a system's trace.
+pub fn findings(case: &Case) -> Vec<Finding> {
+    let bytes = otlp::write(&run::spans(&case.system));
+    let mut engine = Engine::default();
+    engine.open("x", bytes.len() as u64, Box::new(std::io::Cursor::new(bytes)), &mut |_| true);
+    engine.finish();
+    std::mem::take(&mut engine.report.findings)
+}
+
+/// Rules about the recording, or about where time goes, state facts and accuse nobody: they are not judged here.
+const NOT_JUDGED: &[&str] = &[];
+
+fn one(number: u64, case: &Case, out: &mut Judgement) {
+    let findings = findings(case);
+    let mut found = false;
+    for f in &findings {
+        // What stands under a finding as the same thing or a consequence was said too.
+        let told = std::iter::once((f.rule, f.subject.name.to_lowercase()));
+        let told = told.chain(f.also.iter().chain(&f.consequences).map(|r| (r.rule, r.message.to_lowercase())));
+        for (i, (rule, text)) in told.enumerate() {
+            if NOT_JUDGED.contains(&rule) {
+                continue;
+            }
+            match &case.truth {
+                Some(t) if text.contains(&t.marker) && rule == t.rule => {
+                    let tally = out.rules.entry(rule.to_string()).or_default();
+                    if !found {
+                        tally.found += 1;
+                        found = true;
+                        if i == 0 {
+                            saving(number, case, f, tally, &mut out.complaints);
+                        }
+                    }
+                }
+                Some(t) if text.contains(&t.marker) && t.allowed.contains(&rule) => {}
+                truth => {
+                    let tally = out.rules.entry(rule.to_string()).or_default();
+                    tally.wrong += 1;
+                    tally.wrong_in_healthy += u32::from(truth.is_none());
+                    let planted = truth.as_ref().map_or("healthy", |t| t.rule);
+                    out.complaints.push(format!("case {number} ({planted}): {rule} wrongly says {}", f.title));
+                }
+            }
+        }
+    }
+    if let Some(t) = &case.truth {
+        out.rules.entry(t.rule.to_string()).or_default().planted += 1;
+        if !found {
+            out.complaints.push(format!("case {number}: {} missed {}", t.rule, t.marker));
+        }
+    }
+}
+
+fn saving(number: u64, case: &Case, f: &Finding, tally: &mut Tally, complaints: &mut Vec<String>) {
+    let Some(truth) = &case.truth else { return };
+    let before: i64 = run::durations(&case.system).iter().sum();
+    let after: i64 = run::durations(&truth.repaired).iter().sum();
+    let saved = before - after;
+    let (low, high) = (f.impact.recoverable_low, f.impact.recoverable_high);
+    // Half a percent of the requests: what the caller itself spends on starting calls is in no model.
+    let slack = before / 200;
+    if saved >= low - slack && saved <= high + slack {
+        tally.inside += 1;
+    } else {
+        let away = if saved < low { low - saved } else { saved - high };
+        let share = away as f64 / before as f64;
+        tally.misses.push(share);
+        complaints.push(format!(
+            "case {number}: {} says {low} to {high} ns, the repair saves {saved} ({:.1} % of the requests away)",
+            f.rule,
+            share * 100.0
+        ));
+    }
+}
+
+/// The table, in Markdown.
+pub fn table(judgement: &Judgement) -> String {
+    let mut out = String::from(
+        "| rule | planted | found | recall | wrong | in healthy | precision | saving inside range | largest miss |\n|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for (rule, t) in &judgement.rules {
+        let miss = t.misses.iter().copied().fold(0.0, f64::max);
+        let _ = writeln!(
+            out,
+            "| {rule} | {} | {} | {:.3} | {} | {} | {:.3} | {:.1} % | {:.1} % |",
+            t.planted,
+            t.found,
+            t.recall(),
+            t.wrong,
+            t.wrong_in_healthy,
+            t.precision(),
+            t.inside() * 100.0,
+            miss * 100.0
+        );
+    }
+    out
+}

@@ -1,0 +1,216 @@
+//! Random healthy systems, and the defects that are planted into them.
+
+use super::near::near_misses;
+use super::{Calls, Count, Dice, How, Op, Step, System, Target, Values};
+
+/// What was planted.
+#[derive(Clone, Debug)]
+pub struct Truth {
+    /// The rule that must find it.
+    pub rule: &'static str,
+    /// A text that the finding's subject holds.
+    pub marker: String,
+    /// Other rules that rightly speak of the same calls.
+    pub allowed: &'static [&'static str],
+    /// The system with the defect repaired as the rule advises.
+    pub repaired: System,
+}
+
+/// A generated system with its truth; `None` for a healthy one.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The system.
+    pub system: System,
+    /// What was planted.
+    pub truth: Option<Truth>,
+}
+
+/// A kind of defect: plants itself into a system and gives the truth.
+pub type Plant = fn(&mut System, &mut Dice) -> Truth;
+
+/// Every kind of defect, with the rule that must find it.
+pub const PLANTS: &[(&str, Plant)] = &[
+    ("chatty-n-plus-one", n_plus_one_query),
+    ("chatty-n-plus-one", n_plus_one_call),
+    ("chatty-fan-out", fan_out),
+    ("chatty-duplicate", duplicate),
+    ("chatty-transitive", transitive),
+];
+
+const SERVICES: [&str; 8] = ["gateway", "cart", "stock", "price", "user", "mail", "search", "report"];
+const NOUNS: [&str; 12] =
+    ["orders", "items", "prices", "users", "quotes", "reviews", "labels", "parcels", "offers", "images", "stores", "taxes"];
+
+/// The case of a number: every second one is healthy, the others go through the plants in turn.
+pub fn case(number: u64) -> Case {
+    let mut dice = Dice(super::hash(&[number, 0xca5e]));
+    let mut system = healthy(number, &mut dice);
+    near_misses(&mut system, &mut dice);
+    let truth = (number % 2 == 1).then(|| {
+        let (_, plant) = PLANTS[(number / 2) as usize % PLANTS.len()];
+        plant(&mut system, &mut dice)
+    });
+    Case { system, truth }
+}
+
+/// A tree of handlers in which every call is made once, with own work between the calls.
+fn healthy(seed: u64, dice: &mut Dice) -> System {
+    let mut system = System { seed, traces: u64::from(dice.range(8, 24)), ops: Vec::new() };
+    let mut todo = vec![(0_usize, 0_u32)];
+    system.ops.push(op(0, dice, "index"));
+    while let Some((row, depth)) = todo.pop() {
+        let calls = if depth == 0 { dice.range(2, 3) } else { dice.range(0, 2) };
+        system.ops[row].steps.push(Step::Work(dice.range(300, 3000)));
+        for _ in 0..calls {
+            let step = if depth < 3 && dice.chance(60) {
+                let callee = system.ops.len();
+                let noun = NOUNS[dice.below(12) as usize];
+                let new = op(callee, dice, noun);
+                system.ops.push(new);
+                todo.push((callee, depth + 1));
+                Calls::one(Target::Op { op: callee, net_us: dice.range(150, 900) })
+            } else {
+                Calls::one(query(&mut system, dice, 300, 4000))
+            };
+            system.ops[row].steps.push(Step::Calls(step));
+            // Own work of a size that no rule on waiting calls takes for nothing.
+            system.ops[row].steps.push(Step::Work(dice.range(2500, 6000)));
+        }
+    }
+    system
+}
+
+fn op(row: usize, dice: &mut Dice, noun: &str) -> Op {
+    let verb = ["GET", "POST"][dice.below(2) as usize];
+    let service = SERVICES[if row == 0 { 0 } else { 1 + dice.below(7) as usize }];
+    Op { service: service.to_string(), name: format!("{verb} /{noun}-{}", letters(row)), steps: Vec::new() }
+}
+
+/// A name without digits, because digits are normalised away: 0 is `a`, 27 is `bb`.
+pub fn letters(n: usize) -> String {
+    let mut out = String::new();
+    let mut n = n;
+    loop {
+        out.insert(0, char::from(b'a' + (n % 26) as u8));
+        n /= 26;
+        if n == 0 {
+            return out;
+        }
+    }
+}
+
+/// A statement on a table of its own, whose time lies in a range of microseconds.
+pub fn query(system: &mut System, dice: &mut Dice, low: u32, high: u32) -> Target {
+    let table = format!("t_{}", letters(dice.below(1 << 20) as usize + system.ops.len()));
+    let total = dice.range(low, high);
+    let overhead = total / 10 * dice.range(2, 6);
+    Target::Query { text: format!("SELECT a, b FROM {table} WHERE id = ?"), overhead_us: overhead, rows_us: total - overhead }
+}
+
+/// Where something can be planted: a handler that is not too deep for what follows.
+pub fn place(system: &System, dice: &mut Dice) -> usize {
+    dice.below(system.ops.len() as u32) as usize
+}
+
+/// The table of a statement.
+pub fn table(target: &Target) -> String {
+    match target {
+        Target::Query { text, .. } => text.split_whitespace().find(|w| w.starts_with("t_")).unwrap_or("").to_string(),
+        Target::Op { .. } => String::new(),
+    }
+}
+
+/// A batch of rows takes part of what its members' rows took: they share pages, plans and index look-ups.
+fn batched(dice: &mut Dice) -> How {
+    How::Batched(0.05 + 0.45 * dice.unit())
+}
+
+/// Puts calls at the end of a handler and gives the system with the calls made in another manner.
+fn planted(system: &mut System, row: usize, calls: Calls, repaired: How) -> System {
+    system.ops[row].steps.push(Step::Calls(calls.clone()));
+    system.ops[row].steps.push(Step::Work(1500));
+    let mut other = system.clone();
+    let at = other.ops[row].steps.len() - 2;
+    other.ops[row].steps[at] = Step::Calls(Calls { how: repaired, ..calls });
+    other
+}
+
+fn items(dice: &mut Dice, least: u32) -> Count {
+    let low = dice.range(least, least + 10);
+    Count::Items(low, low + dice.range(0, 15))
+}
+
+fn n_plus_one_query(system: &mut System, dice: &mut Dice) -> Truth {
+    let target = query(system, dice, 4000, 9000);
+    let row = place(system, dice);
+    let marker = table(&target);
+    let values = if dice.chance(30) { Values::Hidden } else { Values::Distinct };
+    let count = if values == Values::Hidden { items(dice, 16) } else { items(dice, 8) };
+    let calls = Calls { target, count, how: How::Serial, values, gap_us: dice.range(20, 400) };
+    let repaired = planted(system, row, calls, batched(dice));
+    Truth { rule: "chatty-n-plus-one", marker, allowed: &[], repaired }
+}
+
+fn n_plus_one_call(system: &mut System, dice: &mut Dice) -> Truth {
+    let callee = system.ops.len();
+    let mut new = op(callee, dice, "details");
+    new.steps.push(Step::Work(dice.range(1500, 4000)));
+    if dice.chance(50) {
+        let inner = query(system, dice, 500, 1500);
+        new.steps.push(Step::Calls(Calls::one(inner)));
+    }
+    let row = place(system, dice);
+    new.service = format!("{}x", new.service);
+    let marker = new.name.clone();
+    system.ops.push(new);
+    let target = Target::Op { op: callee, net_us: dice.range(200, 900) };
+    let calls = Calls { target, count: items(dice, 8), how: How::Serial, values: Values::Distinct, gap_us: dice.range(20, 400) };
+    let repaired = planted(system, row, calls, How::Batched(0.1 + 0.9 * dice.unit()));
+    let marker = marker.split(' ').nth(1).unwrap_or("").to_string();
+    Truth { rule: "chatty-n-plus-one", marker, allowed: &[], repaired }
+}
+
+fn fan_out(system: &mut System, dice: &mut Dice) -> Truth {
+    let target = query(system, dice, 15_000, 40_000);
+    let row = place(system, dice);
+    let marker = table(&target);
+    let workers = dice.range(6, 16);
+    let calls = Calls { target, count: items(dice, 20), how: How::Parallel(workers), values: Values::Distinct, gap_us: 0 };
+    let repaired = planted(system, row, calls, How::Batched(0.01 + 0.05 * dice.unit()));
+    Truth { rule: "chatty-fan-out", marker, allowed: &[], repaired }
+}
+
+fn duplicate(system: &mut System, dice: &mut Dice) -> Truth {
+    let target = query(system, dice, 3000, 9000);
+    let row = place(system, dice);
+    let marker = table(&target);
+    let count = Count::Fixed(dice.range(5, 12));
+    let calls = Calls { target, count, how: How::Serial, values: Values::Same, gap_us: dice.range(50, 500) };
+    let repaired = planted(system, row, calls, How::Once);
+    Truth { rule: "chatty-duplicate", marker, allowed: &[], repaired }
+}
+
+/// Every handler asks for the same thing.
+fn transitive(system: &mut System, dice: &mut Dice) -> Truth {
+    // Enough hops to be one.
+    while system.ops.len() < 10 {
+        let callee = system.ops.len();
+        let mut new = op(callee, dice, "hop");
+        new.steps.push(Step::Work(dice.range(1000, 3000)));
+        system.ops.push(new);
+        let row = dice.below(callee as u32) as usize;
+        let target = Target::Op { op: callee, net_us: dice.range(150, 600) };
+        system.ops[row].steps.push(Step::Calls(Calls::one(target)));
+        system.ops[row].steps.push(Step::Work(dice.range(2500, 6000)));
+    }
+    let target = query(system, dice, 4000, 8000);
+    let marker = table(&target);
+    let calls = Calls { target, count: Count::Fixed(1), how: How::Serial, values: Values::Same, gap_us: 0 };
+    let mut repaired = system.clone();
+    for (ops, how) in [(&mut system.ops, How::Serial), (&mut repaired.ops, How::OncePerTrace)] {
+        for op in ops.iter_mut() {
+            op.steps.insert(0, Step::Calls(Calls { how, ..calls.clone() }));
+        }
+    }
+    Truth { rule: "chatty-transitive", marker, allowed: &[], repaired }
+}
