@@ -9,10 +9,10 @@ mod chatty;
 mod cli;
 mod containers;
 mod corpus;
-mod go_pprof;
 mod detection;
 #[path = "../generator/mod.rs"]
 mod generator;
+mod go_pprof;
 mod growth;
 mod hot_loops;
 mod parts;
