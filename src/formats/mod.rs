@@ -17,6 +17,16 @@ pub mod names;
 pub mod otlp;
 pub mod otlp_span;
 pub mod parts;
+pub mod perf_bytes;
+pub mod perf_data;
+pub mod perf_data_attr;
+pub mod perf_data_features;
+pub mod perf_data_finish;
+pub mod perf_data_gather;
+pub mod perf_data_record;
+pub mod perf_data_space;
+pub mod perf_data_symbols;
+pub mod perf_data_zstd;
 pub mod perf_events;
 pub mod perf_lines;
 pub mod perf_script;
@@ -51,6 +61,7 @@ use std::io::BufRead;
 pub const FORMATS: &[&dyn Format] = &[
     // Profiles.
     &pprof::Pprof,
+    &perf_data::PerfData,
     &perf_script::PerfScript,
     &folded::Folded,
     &cpuprofile::CpuProfile,

@@ -1,17 +1,25 @@
-//! The samples of `perf script` by event, gathered over all parts of a file; [`Found::finish`] makes the profiles.
+//! The samples of perf by event, out of `perf script` or perf.data, gathered over all parts of a file; [`Found::finish`] makes
+//! the profiles.
 
 use super::Import;
 use crate::base::ids::{StackId, ThreadId};
 use crate::base::pack::{Packer, Unpacker};
+use crate::model::branches::{Branch, BranchTable};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::join::Landed;
 use crate::model::profile::{Profile, Thread, ValueKind, ValueType};
 use std::collections::HashMap;
 
 const NO_PERIOD: DiagnosticCode = DiagnosticCode {
-    code: "perf-script/no-period",
+    code: "perf/no-period",
     level: Level::Notice,
     message: "Samples without a period among samples that have one count with period 1.",
+};
+
+const CROWDED: DiagnosticCode = DiagnosticCode {
+    code: "perf/too-many-branches",
+    level: Level::DataLoss,
+    message: "Taken branches beyond four thousand million were left aside.",
 };
 
 /// The samples of one event.
@@ -24,6 +32,9 @@ pub struct Event {
     period: Vec<i64>,
     with_time: u64,
     with_period: u64,
+    branches: BranchTable,
+    /// Branches that the table had no room for.
+    crowded: u64,
 }
 
 impl Event {
@@ -36,11 +47,17 @@ impl Event {
         self.with_time += u64::from(time_ns.is_some());
         self.with_period += u64::from(period.is_some());
     }
+
+    /// Appends a branch to the last sample; newest first.
+    pub fn branch(&mut self, branch: Branch) {
+        self.crowded += u64::from(!self.branches.push(self.stack.len().saturating_sub(1), branch));
+    }
 }
 
 /// Events and threads in order of appearance.
-#[derive(Default)]
 pub struct Found {
+    /// Format id for the profiles.
+    format: &'static str,
     /// Events.
     pub events: Vec<Event>,
     threads: Vec<Thread>,
@@ -49,7 +66,19 @@ pub struct Found {
     last: Option<ThreadId>,
 }
 
+/// For `perf script`, whose reader is made without arguments.
+impl Default for Found {
+    fn default() -> Found {
+        Found::new("perf-script")
+    }
+}
+
 impl Found {
+    /// Nothing yet, for a format.
+    pub fn new(format: &'static str) -> Found {
+        Found { format, events: Vec::new(), threads: Vec::new(), thread_rows: HashMap::new(), last: None }
+    }
+
     /// The position of an event.
     pub fn event(&mut self, name: &str) -> usize {
         match self.events.iter().position(|e| e.name == name) {
@@ -84,6 +113,13 @@ impl Found {
         for event in next.events {
             let at = self.event(&event.name);
             let own = &mut self.events[at];
+            for sample in 0..event.stack.len() {
+                for b in event.branches.of(sample) {
+                    let branch = Branch { from: landed.frame(b.from), to: landed.frame(b.to), ..b };
+                    own.crowded += u64::from(!own.branches.push(own.stack.len() + sample, branch));
+                }
+            }
+            own.crowded += event.crowded;
             own.stack.extend(event.stack.iter().map(|s| landed.stack(*s)));
             own.thread.extend(event.thread.iter().map(|t| threads.get(t.0 as usize).copied().unwrap_or(ThreadId::NONE)));
             own.time_ns.extend_from_slice(&event.time_ns);
@@ -104,7 +140,7 @@ impl Found {
         }
         let mut events: Vec<Option<Event>> = self.events.into_iter().map(Some).collect();
         for event in order.into_iter().filter_map(|e| events[e].take()) {
-            push_profile(event, &self.threads, import);
+            push_profile(event, &self.threads, self.format, import);
         }
     }
 
@@ -125,13 +161,15 @@ impl Found {
             out.column(&e.period);
             out.number(e.with_time);
             out.number(e.with_period);
+            e.branches.pack(out);
+            out.number(e.crowded);
         }
     }
 }
 
 /// Reads what [`Found::pack`] wrote.
-pub fn unpack(from: &mut Unpacker<'_>) -> Option<Found> {
-    let mut found = Found::default();
+pub fn unpack(from: &mut Unpacker<'_>, format: &'static str) -> Option<Found> {
+    let mut found = Found::new(format);
     for _ in 0..from.number()? {
         let name = from.text()?;
         found.threads.push(Thread { name, pid: from.number()? as i64, tid: from.number()? as i64, process: String::new() });
@@ -145,12 +183,14 @@ pub fn unpack(from: &mut Unpacker<'_>) -> Option<Found> {
             period: from.column()?,
             with_time: from.number()?,
             with_period: from.number()?,
+            branches: BranchTable::unpack(from)?,
+            crowded: from.number()?,
         });
     }
     Some(found)
 }
 
-fn push_profile(event: Event, threads: &[Thread], import: &mut Import<'_>) {
+fn push_profile(event: Event, threads: &[Thread], format: &'static str, import: &mut Import<'_>) {
     let samples = event.stack.len();
     let clock = event.name.split(':').next().is_some_and(|base| matches!(base, "cpu-clock" | "task-clock"));
     let unit = if clock { "nanoseconds" } else { "count" };
@@ -166,7 +206,7 @@ fn push_profile(event: Event, threads: &[Thread], import: &mut Import<'_>) {
     } else {
         import.choose("weight", "samples", &[], "The file gives no periods, so every sample counts once.");
     }
-    let mut profile = Profile::new(import.source, "perf-script", types);
+    let mut profile = Profile::new(import.source, format, types);
     profile.default_value = usize::from(weighted);
     // Only the threads that this event has, in order of appearance.
     let mut rows = vec![u32::MAX; threads.len()];
@@ -184,6 +224,10 @@ fn push_profile(event: Event, threads: &[Thread], import: &mut Import<'_>) {
         profile.samples.time_ns = event.time_ns;
     }
     profile.samples.stack = event.stack;
+    profile.branches = event.branches;
+    if event.crowded > 0 {
+        import.ledger.diagnostics.report_many(CROWDED, event.crowded, At::File, &event.name);
+    }
     profile.samples.values[0] = vec![1; samples];
     import.ledger.weigh(&format!("{}:samples", event.name), "count", samples as i64, true);
     if weighted {

@@ -40,12 +40,14 @@ const BOGUS_ROOT: DiagnosticCode = DiagnosticCode {
     message: "Unwinding ran past the end of these stacks; the unknown frames at the root were cut off.",
 };
 
+const ID: &str = "perf-script";
+
 /// The format.
 pub struct PerfScript;
 
 impl Format for PerfScript {
     fn id(&self) -> &'static str {
-        "perf-script"
+        ID
     }
     fn name(&self) -> &'static str {
         "perf script text"
@@ -94,7 +96,7 @@ impl InParts for PerfScript {
         Box::new(Reader::default())
     }
     fn unpack(&self, from: &mut Unpacker<'_>) -> Option<Box<dyn PartReader>> {
-        perf_events::unpack(from).map(|found| Box::new(Reader { found, ..Reader::default() }) as Box<dyn PartReader>)
+        perf_events::unpack(from, ID).map(|found| Box::new(Reader { found, ..Reader::default() }) as Box<dyn PartReader>)
     }
 }
 

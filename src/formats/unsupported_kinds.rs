@@ -11,9 +11,9 @@ const fn kind(what: &'static str, instead: &'static str, marks: &'static [Mark])
 pub const KINDS: &[Kind] = &[
     // Recordings of profilers, binary.
     kind(
-        "a Linux perf.data recording",
+        "a perf.data recording in the first form, which perf has not written since 2010",
         "turn it into text on the machine that recorded it, `perf script -i perf.data > perf.txt`, and open that",
-        &[At(0, b"PERFILE2"), At(0, b"2ELIFREP"), At(0, b"PERFFILE")],
+        &[At(0, b"PERFFILE")],
     ),
     kind(
         "a Java Flight Recorder recording (.jfr)",

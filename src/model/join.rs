@@ -30,6 +30,10 @@ impl Landed {
     pub fn stack(&self, id: StackId) -> StackId {
         self.stacks.get(id.0 as usize).copied().unwrap_or(StackId::NONE)
     }
+    /// The session's id of a frame of the part.
+    pub fn frame(&self, id: FrameId) -> FrameId {
+        self.frames.get(id.0 as usize).copied().unwrap_or(FrameId::NONE)
+    }
 }
 
 impl Session {

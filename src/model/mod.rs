@@ -1,6 +1,7 @@
 //! The tables. One [`Session`] holds everything that was opened; symbols and texts are shared by all profiles and traces,
 //! so that a comparison is a join on ids.
 
+pub mod branches;
 pub mod diagnostics;
 pub mod join;
 pub mod ledger;

@@ -1,5 +1,6 @@
 //! A profile: samples, each a stack with one value per value type.
 
+use super::branches::BranchTable;
 use crate::base::ids::ProfileId;
 use crate::base::ids::{LabelSetId, SourceId, StackId, StringId, ThreadId};
 
@@ -159,6 +160,8 @@ pub struct Profile {
     pub slices: Option<SliceTable>,
     /// Label sets of the samples.
     pub labels: LabelTable,
+    /// Taken branches of the samples (LBR); empty for formats and recordings without.
+    pub branches: BranchTable,
 }
 
 impl Profile {
@@ -179,6 +182,7 @@ impl Profile {
             samples: SampleTable { values, ..SampleTable::default() },
             slices: None,
             labels: LabelTable::default(),
+            branches: BranchTable::default(),
         }
     }
 

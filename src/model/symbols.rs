@@ -134,6 +134,9 @@ impl FuncTable {
 pub const NO_ADDRESS: u64 = u64::MAX;
 /// The frame was inlined into the next frame towards the root (which has the same address).
 pub const FRAME_INLINED: u8 = 1;
+/// The address is where a call returns to: the call itself stands right before it. Only frames without a symbol carry it, since
+/// it matters where the symbol and the line are looked up.
+pub const FRAME_CALLER: u8 = 2;
 
 /// Frames. Key: all columns.
 #[derive(Clone, Debug, Default)]

@@ -16,6 +16,7 @@ mod go_pprof;
 mod growth;
 mod hot_loops;
 mod parts;
+mod perf_data;
 mod profile_analysis;
 mod profiles;
 mod services;

@@ -5,7 +5,6 @@ use crate::corpus::{expected, open, open_bytes};
 /// Corpus files (by the start of their name) and a part of the sentence that they must get. A row goes when a format learns
 /// to read the file.
 const KNOWN: &[(&str, &str)] = &[
-    ("perf-data/", "perf.data"),
     ("gecko/", "Firefox"),
     ("speedscope/", "speedscope"),
     ("zipkin-v1/", "Zipkin v1"),
@@ -42,7 +41,7 @@ const KNOWN: &[(&str, &str)] = &[
 #[test]
 fn the_corpus_is_named() {
     let mut wrong = Vec::new();
-    let folders = ["perf-data", "gecko", "speedscope", "zipkin-v1", "pprof-legacy", "other"];
+    let folders = ["gecko", "speedscope", "zipkin-v1", "pprof-legacy", "other"];
     let mut files = 0;
     for (file, _, _) in expected(&[&folders[..], &["chrome-trace", "jaeger"]].concat()) {
         let row = KNOWN.iter().find(|(start, _)| file.starts_with(start));
@@ -109,9 +108,9 @@ fn other_files_are_named() {
 fn a_known_kind_is_known_inside_gzip_too() {
     use std::io::Write;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(b"PERFILE2\x10\0\0\0\0\0\0\0").unwrap();
+    gzip.write_all(b"FLR\0\0\x02\0\0\0\0\0\0").unwrap();
     let engine = open_bytes(gzip.finish().unwrap());
     let source = &engine.session.sources[0];
-    assert!(source.error.as_deref().is_some_and(|e| e.contains("perf script -i")), "{:?}", source.error);
+    assert!(source.error.as_deref().is_some_and(|e| e.contains("jfrconv")), "{:?}", source.error);
     assert_eq!(source.container, ["gzip"]);
 }

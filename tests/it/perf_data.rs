@@ -1,0 +1,97 @@
+//! perf.data files against the facts of an independent reader and of perf itself.
+
+use crate::corpus::{Table, expected, open};
+use crate::profiles::survives_damage;
+use hotspan::model::diagnostics::Level;
+use hotspan::model::profile::Profile;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Samples by name of the thread, most first.
+fn comms(profiles: &[Profile]) -> BTreeMap<String, u64> {
+    let mut out = BTreeMap::new();
+    for p in profiles {
+        for t in &p.samples.thread {
+            *out.entry(p.threads[t.index()].name.clone()).or_default() += 1;
+        }
+    }
+    out
+}
+
+#[test]
+fn perf_data_equals_the_reference() {
+    let mut table = Table::default();
+    for (file, expect, facts) in expected(&["perf-data"]) {
+        let engine = open(&file).unwrap();
+        table.file();
+        let source = &engine.session.sources[0];
+        let own = &facts["own_parser"];
+        table.check(&file, "format", source.format.as_str(), "perf-data");
+        let profiles = &engine.session.profiles;
+        let samples: u64 = profiles.iter().map(|p| p.samples.len() as u64).sum();
+        table.check(&file, "samples", samples, own["samples"].as_u64().unwrap_or(0));
+        if expect == "malformed" {
+            table.check(&file, "error", source.error.is_some(), true);
+            continue;
+        }
+        table.check(&file, "error", &source.error, &None);
+        // Samples and periods by event; events are matched by these numbers, since the reader knows no names.
+        let mut counts: Vec<(u64, i64)> =
+            profiles.iter().map(|p| (p.samples.len() as u64, p.total(p.value_index("period").unwrap_or(0)))).collect();
+        counts.sort_unstable();
+        let by_attr = own["samples_by_attr"].as_object().unwrap();
+        let mut theirs: Vec<(u64, i64)> =
+            by_attr.iter().map(|(attr, n)| (n.as_u64().unwrap(), own["period_by_attr"][attr].as_i64().unwrap())).collect();
+        theirs.sort_unstable();
+        table.check(&file, "samples and period by event", counts, theirs);
+        for (event, count) in facts["perf_6_1"]["perf_script"]["events"].as_object().into_iter().flatten() {
+            // What perf decodes out of AUX data is not in the file as samples.
+            if !by_attr.values().any(|n| n == count) {
+                continue;
+            }
+            let p = profiles.iter().find(|p| p.name == *event);
+            table.check(&file, event, p.map(|p| p.samples.len() as u64), count.as_u64());
+        }
+        let names = comms(profiles);
+        // perf sorts by time as we do; the other reader goes by position.
+        let perf_reads = facts["perf_6_1"]["perf_script"]["lines"].as_u64() == Some(samples);
+        for pair in facts["perf_6_1"]["perf_script"]["comms_top10"].as_array().into_iter().flatten().filter(|_| perf_reads) {
+            let comm = pair[0].as_str().unwrap();
+            table.check(&file, &format!("comm {comm}"), names.get(comm).copied().unwrap_or(0), pair[1].as_u64().unwrap());
+        }
+        let threads: BTreeSet<(i64, i64)> = profiles.iter().flat_map(|p| p.threads.iter().map(|t| (t.pid, t.tid))).collect();
+        let tids: BTreeSet<i64> = threads.iter().map(|(_, tid)| *tid).collect();
+        table.check(&file, "threads", tids.len() as u64, own["threads"].as_u64().unwrap());
+        let pids: BTreeSet<i64> = threads.iter().map(|(pid, _)| *pid).collect();
+        table.check(&file, "processes", pids.len() as u64, own["processes"].as_u64().unwrap());
+        let times: Vec<i64> = profiles.iter().flat_map(|p| p.samples.time_ns.iter().copied()).collect();
+        let range: Vec<i64> = own["time_ns"].as_array().unwrap().iter().filter_map(Value::as_i64).collect();
+        table.check(&file, "time", times.iter().min().into_iter().chain(times.iter().max()).copied().collect(), range);
+        let diagnostics = &source.ledger.diagnostics;
+        if diagnostics.count("perf-data/bogus-root") == 0 {
+            let stacks = &engine.session.symbols.stacks;
+            let frames: u64 = profiles.iter().flat_map(|p| p.samples.stack.iter()).map(|s| u64::from(stacks.depth[s.index()]) + 1).sum();
+            let chain = &own["callchain"];
+            let single = samples - chain["samples_with_chain"].as_u64().unwrap();
+            table.check(&file, "frames", frames, chain["frames"].as_u64().unwrap() + single);
+        }
+        let branches: u64 = profiles.iter().map(|p| p.branches.len() as u64).sum();
+        table.check(&file, "branch entries", branches, own["branch_entries"].as_u64().unwrap());
+        let lost = own["lost_events"].as_u64().unwrap() + own["lost_samples"].as_u64().unwrap();
+        table.check(&file, "lost", diagnostics.count("perf-data/lost") + diagnostics.count("perf-data/lost-samples"), lost);
+        // What the recorder lost, and stacks that only the recording machine can unwind, are no fault of reading.
+        let lacking = |code: &str| code.starts_with("perf-data/lost") || code == "perf-data/copied-stacks";
+        let data_loss = diagnostics.iter().filter(|(code, e)| e.level >= Level::DataLoss && !lacking(code)).count();
+        if expect == "ok" {
+            table.check(&file, "data loss", data_loss, 0);
+        }
+    }
+    table.finish("perf-data", &[]);
+}
+
+#[test]
+fn damage_is_survived() {
+    for name in ["callgraph.data", "zstd.data", "pipe.data"] {
+        survives_damage(&format!("perf-data/{name}"), 300);
+    }
+}
