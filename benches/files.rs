@@ -75,7 +75,7 @@ fn one(path: &Path) -> serde_json::Value {
         vec![Request::TraceList { query: TraceQuery { limit: 200, descending: true, ..TraceQuery::default() } }, Request::Services]
     } else {
         let value = engine.session.profiles[0].default_value as u32;
-        let query = SampleQuery { profile: 0, value, thread: None };
+        let query = SampleQuery { value, ..SampleQuery::default() };
         vec![Request::Flame { query, mode: FlameMode::Merged }]
     };
     for request in &requests {

@@ -3,6 +3,7 @@
 pub mod hash;
 pub mod ids;
 pub mod intern;
+pub mod labels;
 pub mod memory;
 pub mod pack;
 pub mod quantity;

@@ -2,6 +2,8 @@
 //!
 //! `#flame?p=0&v=cpu&f=main.main&f=main.busyLoop` is the flame graph of profile 0, value type cpu, zoomed to a path.
 
+use super::labels::LabelFilter;
+
 /// The views of the page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,6 +51,10 @@ pub struct ViewRef {
     pub value: Option<String>,
     /// `t`: thread, as its position in the profile.
     pub thread: Option<u32>,
+    /// `l`, repeated: what the labels of a sample must be, as [`LabelFilter`] writes it.
+    pub labels: Vec<LabelFilter>,
+    /// `g`: label key whose values are the root frames.
+    pub group: Option<String>,
     /// `m`: mode of the view, such as `chart`, `inverted`.
     pub mode: Option<String>,
     /// `f`, repeated: call path from the root, by function name.
@@ -81,6 +87,18 @@ impl ViewRef {
         ViewRef { view, ..ViewRef::default() }
     }
 
+    /// Another view of the same samples.
+    pub fn same_samples(&self, view: View) -> ViewRef {
+        ViewRef {
+            profile: self.profile,
+            value: self.value.clone(),
+            thread: self.thread,
+            labels: self.labels.clone(),
+            group: self.group.clone(),
+            ..ViewRef::of(view)
+        }
+    }
+
     /// The hash, with its `#`.
     pub fn to_hash(&self) -> String {
         let mut out = format!("#{}", self.view.word());
@@ -101,6 +119,9 @@ impl ViewRef {
         if let Some(s) = self.source {
             add("src", &s.to_string());
         }
+        for filter in &self.labels {
+            add("l", &filter.to_string());
+        }
         for (key, value) in self.texts() {
             if let Some(value) = value {
                 add(key, value);
@@ -112,9 +133,10 @@ impl ViewRef {
         out
     }
 
-    fn texts(&self) -> [(&'static str, &Option<String>); 11] {
+    fn texts(&self) -> [(&'static str, &Option<String>); 12] {
         [
             ("v", &self.value),
+            ("g", &self.group),
             ("m", &self.mode),
             ("fn", &self.function),
             ("trace", &self.trace),
@@ -154,7 +176,12 @@ impl ViewRef {
                     out.path.push(value);
                     continue;
                 }
+                "l" => {
+                    out.labels.push(LabelFilter::parse(&value));
+                    continue;
+                }
                 "v" => &mut out.value,
+                "g" => &mut out.group,
                 "m" => &mut out.mode,
                 "fn" => &mut out.function,
                 "trace" => &mut out.trace,
@@ -230,6 +257,8 @@ mod tests {
             profile: Some(2),
             value: Some("cpu".into()),
             thread: Some(0),
+            labels: vec![LabelFilter::value("user", "a&b"), LabelFilter::parse("!span=id")],
+            group: Some("end point".into()),
             path: vec!["main.main".into(), "operator<<(int&, …)".into(), "a&b=c;d%#".into()],
             search: Some("map iter".into()),
             ..ViewRef::default()

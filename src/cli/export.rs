@@ -1,6 +1,6 @@
 //! `hotspan export`: folded stacks or a flame graph as SVG.
 
-use super::{Stop, load, pick, write_out};
+use super::{Stop, labels, load, pick, write_out};
 use crate::report;
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -16,6 +16,8 @@ pub(super) struct Args {
     /// Value type; without it the one that is shown first
     #[arg(long, value_name = "NAME")]
     value: Option<String>,
+    #[command(flatten)]
+    labels: labels::LabelArgs,
     /// Write to a file instead of standard output
     #[arg(short, value_name = "OUT")]
     out: Option<PathBuf>,
@@ -41,6 +43,8 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     if !others.is_empty() {
         eprintln!("hotspan: exported {}; not exported: {}", pick::profile_name(session, profile), others.join(", "));
     }
+    let narrowed = labels::apply(session, profile, &args.labels)?;
+    let (session, profile) = narrowed.as_ref().map_or((session, profile), |s| (s, 0));
     let text = match args.to {
         To::Folded => {
             let folded = report::folded::folded(session, profile, value, None);

@@ -56,6 +56,10 @@ fn one(s: &InspectSource, out: &mut String) {
             let mark = if v.default { " (shown first)" } else { "" };
             let _ = writeln!(out, "    {:<16} {}{mark}", clean(&v.name), format_value(v.total as f64, &v.unit));
         }
+        if !p.labels.is_empty() {
+            let keys: Vec<String> = p.labels.iter().map(|(key, n)| format!("{} ({n})", clean(key))).collect();
+            let _ = writeln!(out, "    labels           {}", keys.join(", "));
+        }
     }
     if let Some(t) = &s.trace_set {
         let _ = writeln!(

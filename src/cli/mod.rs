@@ -3,6 +3,7 @@
 mod analyze;
 mod export;
 mod inspect;
+mod labels;
 mod lists;
 mod load;
 mod pick;

@@ -1,7 +1,7 @@
 //! `hotspan top`: functions, files, lines or addresses by self or total weight, as `go tool pprof -top` counts them.
 
 use super::analyze::clean;
-use super::{Stop, load, pick, to_json, write_out};
+use super::{Stop, labels, load, pick, to_json, write_out};
 use crate::analysis::functions::{By, Entry, FunctionTable, Granularity, Names, Options, functions, label};
 use crate::analysis::weights::weights_where;
 use crate::base::ids::ThreadId;
@@ -25,6 +25,8 @@ pub(super) struct Args {
     /// Samples of threads with this name or id only
     #[arg(long, value_name = "NAME")]
     thread: Option<String>,
+    #[command(flatten)]
+    labels: labels::LabelArgs,
     /// What to sort by
     #[arg(long, value_enum, default_value = "self")]
     by: SortBy,
@@ -109,6 +111,8 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     if !others.is_empty() {
         eprintln!("hotspan: showing {}; not shown: {}", pick::profile_name(session, profile), others.join(", "));
     }
+    let narrowed = labels::apply(session, profile, &args.labels)?;
+    let (session, profile) = narrowed.as_ref().map_or((session, profile), |s| (s, 0));
     let p = &session.profiles[profile];
     let wanted = threads(p, args.thread.as_deref())?;
     let weights = weights_where(session, profile, value, |t| {

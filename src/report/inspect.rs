@@ -256,7 +256,8 @@ fn profile(session: &Session, p: &Profile) -> InspectProfile {
     }
 }
 
-fn labels(session: &Session, p: &Profile) -> BTreeMap<String, u64> {
+/// Samples that carry each label key.
+pub fn labels(session: &Session, p: &Profile) -> BTreeMap<String, u64> {
     let mut uses = vec![0_u64; p.labels.start.len()];
     for set in p.samples.labels.iter().filter_map(|l| l.get()) {
         if let Some(count) = uses.get_mut(set.index()) {

@@ -204,6 +204,42 @@ fn functions_sort_filter_and_show_their_neighbours() {
 }
 
 #[test]
+fn labels_filter_and_group_and_come_back_by_the_address() {
+    let Some(mut browser) = Browser::start() else { return };
+    let address = serve();
+    browser.open(&format!("{address}#functions"));
+    browser.drop_files(&[fixture("pprof/labels.pb.gz")]);
+    browser.loaded();
+    browser.wait("document.querySelector('#labels-menu summary')");
+    browser.click("#labels-menu summary");
+    browser.wait("document.querySelectorAll('[data-label-key]').length === 2");
+    // `go tool pprof -tags`: ann 840 ms of 1.15 s that have a user, of 1.35 s in all.
+    let user = browser.text("[data-label-key='user']");
+    assert!(user.contains("1.15 s") && user.contains("840 ms") && user.contains("62.2 %"), "{user}");
+    browser.eval("document.querySelector('[data-label-value=\"ann\"]').click()");
+    browser.wait("document.querySelector('.chip.filter')?.innerText.startsWith('user = ann')");
+    browser.eval(
+        "[...document.querySelectorAll('[data-label-key=\"endpoint\"] .actions button')].find(b => b.innerText === 'group by').click()",
+    );
+    browser.wait("document.querySelector('.chip.group') && [...document.querySelectorAll('.grid-row .name')].some(e => e.innerText === 'endpoint=/search')");
+    let hash = browser.eval("location.hash").as_str().unwrap().to_string();
+    assert!(hash.contains("l=user%3Dann") && hash.contains("g=endpoint"), "{hash}");
+    // The same samples in the flame graph, from the address alone.
+    browser.call("Page.navigate", json!({"url": "about:blank"}));
+    browser.open(&format!("{address}{}", hash.replace("#functions", "#flame")));
+    browser.drop_files(&[fixture("pprof/labels.pb.gz")]);
+    browser.loaded();
+    browser.wait("document.querySelector('.crumbs')?.innerText.includes('840 ms')");
+    browser.wait("document.querySelector('.children')?.innerText.includes('endpoint=/search')");
+    // Chips are taken away one by one.
+    browser.click(".chip.group");
+    browser.wait("document.querySelector('.children')?.innerText.includes('runtime.main')");
+    browser.click(".chip.filter");
+    browser.wait("document.querySelector('.crumbs')?.innerText.includes('1.35 s') && !document.querySelector('.chip')");
+    browser.is_quiet();
+}
+
+#[test]
 fn garbage_gets_a_sentence_and_the_other_files_load() {
     let Some(mut browser) = Browser::start() else { return };
     browser.open(&serve());

@@ -18,7 +18,7 @@ fn open(text: String) -> Engine {
 }
 
 fn flame(engine: &mut Engine, mode: FlameMode) -> FlameData {
-    let query = SampleQuery { profile: 0, value: 0, thread: None };
+    let query = SampleQuery::default();
     FlameData::decode(engine.handle(&Request::Flame { query, mode }).unwrap()).unwrap()
 }
 

@@ -25,7 +25,7 @@ fn check_links(engine: &mut Engine) {
             assert_eq!(place, e.view);
             let profile = place.profile.unwrap();
             let value = engine.session.profiles[profile as usize].value_index(place.value.as_deref().unwrap()).unwrap() as u32;
-            let query = SampleQuery { profile, value, thread: None };
+            let query = SampleQuery { profile, value, ..SampleQuery::default() };
             if place.view == View::Flame && !place.path.is_empty() {
                 let request = Request::Flame { query: query.clone(), mode: FlameMode::Merged };
                 let picture = FlameData::decode(engine.handle(&request).unwrap()).unwrap();

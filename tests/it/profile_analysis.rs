@@ -8,7 +8,7 @@ use hotspan::engine::protocol::{Request, SampleQuery};
 use std::collections::BTreeMap;
 
 fn query(profile: usize, value: usize) -> SampleQuery {
-    SampleQuery { profile: profile as u32, value: value as u32, thread: None }
+    SampleQuery { profile: profile as u32, value: value as u32, ..SampleQuery::default() }
 }
 
 fn flame(engine: &mut Engine, query: SampleQuery, mode: FlameMode) -> FlameData {

@@ -4,10 +4,12 @@
 
 pub mod flame;
 pub mod functions;
+pub mod labels;
 pub mod services;
 pub mod summary;
 pub mod traces;
 
+use crate::base::labels::LabelFilter;
 use serde::{Deserialize, Serialize};
 
 /// A question of the page. `Open` is not among them: it carries `File`s and is handled by the worker itself.
@@ -29,6 +31,11 @@ pub enum Request {
         query: SampleQuery,
         /// What one row stands for.
         rows: functions::Rows,
+    },
+    /// The labels of the samples with their weight: [`labels::LabelsData`] as head.
+    Labels {
+        /// Which samples.
+        query: SampleQuery,
     },
     /// One function with callers, callees, lines: [`functions::FunctionDetail`].
     FunctionDetail {
@@ -108,6 +115,12 @@ pub struct SampleQuery {
     pub value: u32,
     /// Thread, position in the profile; `None` for all.
     pub thread: Option<u32>,
+    /// What the labels of a sample must be, all of it.
+    #[serde(default)]
+    pub labels: Vec<LabelFilter>,
+    /// The label key whose values are the root frames; `None` for the stacks as they are.
+    #[serde(default)]
+    pub group: Option<String>,
 }
 
 /// Why a request could not be answered: a sentence for people.

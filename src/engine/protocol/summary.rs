@@ -40,6 +40,8 @@ pub struct ProfileInfo {
     pub default_value: u32,
     /// Threads by position; empty if there are none.
     pub threads: Vec<String>,
+    /// Label keys with the samples that carry them, by name; empty if there are none.
+    pub labels: Vec<(String, u64)>,
     /// Samples.
     pub samples: u64,
     /// Recording length in nanoseconds; 0 if unknown.

@@ -2,6 +2,7 @@
 
 use crate::analysis::call_tree::{CallTree, Order, from_weights};
 use crate::analysis::categories::{self, Classifier};
+use crate::analysis::narrow::narrow;
 use crate::analysis::weights::{Selection, Weights, weights};
 use crate::base::ids::{FuncId, ThreadId};
 use crate::engine::protocol::{Failure, SampleQuery};
@@ -26,12 +27,29 @@ pub struct Derived {
     pub tree: Rc<CallTree>,
     /// Category per function row (canonical): 0 for none, else 1 + position in [`categories::names`].
     pub category: Vec<u8>,
+    /// The tables that the rest refers to, if labels filter or group the samples; `None` for the session's own.
+    narrowed: Option<Rc<Session>>,
+    selection: Selection,
 }
 
 impl Derived {
+    /// The tables that weights, tree and categories refer to.
+    pub fn session<'a>(&'a self, own: &'a Session) -> &'a Session {
+        self.narrowed.as_deref().unwrap_or(own)
+    }
+
+    /// The selection within these tables.
+    pub fn selection(&self) -> Selection {
+        self.selection
+    }
+
     /// About how many bytes it takes.
     fn bytes(&self) -> usize {
-        self.weights.own.len() * 9 + self.tree.len() * 44 + self.category.len()
+        let narrowed = self.narrowed.as_ref().map_or(0, |s| {
+            let samples: usize = s.profiles.iter().map(|p| p.samples.len() * (16 + 8 * p.samples.values.len())).sum();
+            samples + s.symbols.stacks.len() * 12 + s.symbols.frames.len() * 40 + s.symbols.funcs.len() * 40 + s.strings.raw().0.len()
+        });
+        self.weights.own.len() * 9 + self.tree.len() * 44 + self.category.len() + narrowed
     }
 }
 
@@ -63,10 +81,16 @@ impl Selections {
             known.used = self.uses;
             return Ok(Rc::clone(&known.derived));
         }
-        let weights = weights(session, selection(query));
-        let tree = self.trees.remove(&selection(query)).unwrap_or_else(|| Rc::new(from_weights(session, &weights, Order::Heaviest)));
-        let category = classify(session, &session.profiles[query.profile as usize], &tree);
-        let derived = Rc::new(Derived { weights, tree, category });
+        let narrowed = is_narrowed(query).then(|| narrow(session, query.profile as usize, &query.labels, query.group.as_deref())).flatten();
+        let narrowed = narrowed.map(Rc::new);
+        let (session, selection, ready) = match &narrowed {
+            Some(narrowed) => (&**narrowed, Selection { profile: 0, ..selection(query) }, None),
+            None => (session, selection(query), self.trees.remove(&selection(query))),
+        };
+        let weights = weights(session, selection);
+        let tree = ready.unwrap_or_else(|| Rc::new(from_weights(session, &weights, Order::Heaviest)));
+        let category = classify(session, &session.profiles[selection.profile], &tree);
+        let derived = Rc::new(Derived { weights, tree, category, narrowed, selection });
         let bytes = derived.bytes();
         self.kept.insert(query.clone(), Kept { derived: Rc::clone(&derived), bytes, used: self.uses });
         self.keep_within(BUDGET);
@@ -84,7 +108,12 @@ impl Selections {
     }
 }
 
-/// The selection of a query.
+/// Whether labels filter or group the samples of a query.
+pub fn is_narrowed(query: &SampleQuery) -> bool {
+    !query.labels.is_empty() || query.group.is_some()
+}
+
+/// The selection of a query, labels aside.
 pub fn selection(query: &SampleQuery) -> Selection {
     Selection { profile: query.profile as usize, value: query.value as usize, thread: query.thread.map(ThreadId) }
 }
@@ -136,7 +165,7 @@ mod tests {
         let profile = session.profiles[0].clone();
         session.profiles = vec![profile; 4];
         let mut selections = Selections::default();
-        let query = |profile| SampleQuery { profile, value: 0, thread: None };
+        let query = |profile| SampleQuery { profile, ..SampleQuery::default() };
         for p in [0, 1, 2, 0] {
             selections.get(&session, &query(p)).unwrap();
         }

@@ -1,5 +1,7 @@
 //! Exports: what the page offers for download.
 
+use super::derived::is_narrowed;
+use crate::analysis::narrow::narrow;
 use crate::base::ids::ThreadId;
 use crate::base::slabs::{Slab, Slabs};
 use crate::engine::Engine;
@@ -15,6 +17,9 @@ pub fn answer(engine: &Engine, what: ExportKind, query: &SampleQuery, finding: O
     let (profile, value) = (query.profile as usize, query.value as usize);
     let thread = query.thread.map(ThreadId);
     let stem = stem(engine, profile);
+    let stacks = matches!(what, ExportKind::Svg | ExportKind::Folded);
+    let narrowed = (stacks && is_narrowed(query)).then(|| narrow(session, profile, &query.labels, query.group.as_deref())).flatten();
+    let (session, profile) = narrowed.as_ref().map_or((session, profile), |s| (s, 0));
     let (name, mime, text, note) = match what {
         ExportKind::Json => {
             let text = report::analyze::json(session, &engine.report).map_err(|e| Failure::new(e.to_string()))?;

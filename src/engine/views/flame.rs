@@ -1,6 +1,6 @@
 //! The flame graph and the flame chart.
 
-use super::derived::{category_names, check, selection};
+use super::derived::{category_names, check};
 use super::summary::thread_name;
 use crate::analysis::flame::{FlameBoxes, inverted, merged};
 use crate::analysis::flame_chart::chart;
@@ -19,10 +19,11 @@ pub fn answer(engine: &mut Engine, query: &SampleQuery, mode: FlameMode) -> Resu
     let session = &engine.session;
     let p = check(session, query)?;
     let derived = engine.cache.selections.get(session, query)?;
+    let session = derived.session(session);
     let boxes = match mode {
         FlameMode::Merged => merged(&derived.tree),
         FlameMode::Inverted => inverted(session, &derived.tree),
-        FlameMode::Chart => chart(session, selection(query))
+        FlameMode::Chart => chart(session, derived.selection())
             .ok_or_else(|| Failure::new("this profile has no times, so its samples have no order; the merged graph shows them all"))?,
     };
     let value = &p.value_types[query.value as usize];

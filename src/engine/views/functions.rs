@@ -20,6 +20,7 @@ pub fn answer(engine: &mut Engine, query: &SampleQuery, rows: Rows) -> Result<Sl
     let session = &engine.session;
     let value = &check(session, query)?.value_types[query.value as usize];
     let derived = engine.cache.selections.get(session, query)?;
+    let session = derived.session(session);
     let granularity = match rows {
         Rows::Functions => Granularity::Functions,
         Rows::FileFunctions => Granularity::FileFunctions,
@@ -65,6 +66,7 @@ pub fn detail(engine: &mut Engine, query: &SampleQuery, name: &str) -> Result<Sl
     let session = &engine.session;
     let value = &check(session, query)?.value_types[query.value as usize];
     let derived = engine.cache.selections.get(session, query)?;
+    let session = derived.session(session);
     let func = session.strings.find(name).and_then(|n| session.symbols.funcs.find_by_name(n));
     let func = func.ok_or_else(|| Failure::new(format!("there is no function {name}")))?;
     let n = neighbours(session, &derived.weights, func);

@@ -5,6 +5,7 @@ pub mod derived;
 pub mod export;
 pub mod flame;
 pub mod functions;
+pub mod labels;
 pub mod services;
 pub mod summary;
 pub mod traces;
@@ -29,6 +30,7 @@ pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> 
         Request::Summary => summary::answer(engine),
         Request::Flame { query, mode } => flame::answer(engine, query, *mode),
         Request::Functions { query, rows } => functions::answer(engine, query, *rows),
+        Request::Labels { query } => labels::answer(engine, query),
         Request::FunctionDetail { query, function } => functions::detail(engine, query, function),
         Request::TraceList { query } => traces::list(engine, query),
         Request::Trace { id } => traces::trace(engine, id),

@@ -29,6 +29,7 @@ pub fn answer(engine: &Engine) -> Result<Slabs, Failure> {
                 .collect(),
             default_value: p.default_value as u32,
             threads: p.threads.iter().map(thread_name).collect(),
+            labels: report::inspect::labels(session, p).into_iter().collect(),
             samples: p.samples.len() as u64,
             duration_ns: p.duration_ns as f64,
             has_times: p.has_times(),

@@ -87,6 +87,12 @@ pub fn Flame(props: &ViewProps) -> Html {
                         shared.change(false, |p| {
                             p.path.pop();
                         });
+                    } else if p.group.is_some() {
+                        shared.change(false, |p| p.group = None);
+                    } else if !p.labels.is_empty() {
+                        shared.change(false, |p| {
+                            p.labels.pop();
+                        });
                     }
                 } else if e.key() == "i" && !dom::takes_text(e.target()) && !e.ctrl_key() && !e.meta_key() {
                     let next = if mode == FlameMode::Inverted { FlameMode::Merged } else { FlameMode::Inverted };
@@ -234,13 +240,7 @@ fn inspector(
     let total = chosen.map_or(data.head.extent, |n| data.total[n as usize]);
     let own = chosen.map_or(0.0, |n| data.self_weight[n as usize]);
     let function = chosen.map(|n| {
-        let place = ViewRef {
-            function: Some(data.name_of(n).to_string()),
-            profile: s.place.profile,
-            value: s.place.value.clone(),
-            thread: s.place.thread,
-            ..ViewRef::of(View::Functions)
-        };
+        let place = ViewRef { function: Some(data.name_of(n).to_string()), ..s.place.same_samples(View::Functions) };
         let go = s.go.clone();
         html! { <button onclick={move |_| go.emit((place.clone(), false))}>{ "Callers and callees" }</button> }
     });

@@ -154,7 +154,7 @@ pub fn Rail(props: &RailProps) -> Html {
             { for View::ALL.into_iter().enumerate().map(|(i, view)| {
                 let reason = unavailable(view, props.summary.as_deref());
                 let current = props.place.view == view;
-                let place = ViewRef { profile: props.place.profile, value: props.place.value.clone(), thread: props.place.thread, ..ViewRef::of(view) };
+                let place = props.place.same_samples(view);
                 let go = props.go.clone();
                 let count = match (view, &props.summary) {
                     (View::Findings, Some(s)) => s.findings.as_array().map(|f| f.len().to_string()),

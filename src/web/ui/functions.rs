@@ -171,13 +171,7 @@ fn Detail(props: &DetailProps) -> Html {
             </>
         }
     };
-    let path = ViewRef {
-        path: d.path.clone(),
-        profile: s.place.profile,
-        value: s.place.value.clone(),
-        thread: s.place.thread,
-        ..ViewRef::of(View::Flame)
-    };
+    let path = ViewRef { path: d.path.clone(), ..s.place.same_samples(View::Flame) };
     let go = s.go.clone();
     html! {
         <aside class="inspector" aria-label="Selected function">

@@ -10,6 +10,7 @@ pub mod functions;
 pub mod help;
 pub mod home;
 pub mod json;
+pub mod labels;
 pub mod selectors;
 pub mod services;
 pub mod span_detail;
@@ -60,7 +61,7 @@ impl Shared {
         let named = |name: &String| info.and_then(|p| p.values.iter().position(|v| v.name == *name));
         let value = self.place.value.as_ref().and_then(named).map_or(info.map_or(0, |p| p.default_value), |v| v as u32);
         let thread = self.place.thread.filter(|t| info.is_some_and(|p| (*t as usize) < p.threads.len()));
-        SampleQuery { profile, value, thread }
+        SampleQuery { profile, value, thread, labels: self.place.labels.clone(), group: self.place.group.clone() }
     }
 
     /// Goes to a changed copy of the current place.
@@ -302,10 +303,7 @@ impl App {
             n => {
                 let views = n.parse::<usize>().ok().and_then(|n| View::ALL.get(n.wrapping_sub(1)));
                 let Some(view) = views.filter(|v| frame::unavailable(**v, self.summary.as_deref()).is_none()) else { return false };
-                ctx.link().send_message(Msg::Go(
-                    ViewRef { profile: self.place.profile, value: self.place.value.clone(), ..ViewRef::of(*view) },
-                    false,
-                ));
+                ctx.link().send_message(Msg::Go(self.place.same_samples(*view), false));
             }
         }
         true

@@ -1,6 +1,7 @@
 //! Selectors that profile views share: profile, value type, thread, search.
 
 use super::Shared;
+use super::labels::Labels;
 use crate::base::quantity::format_value;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, HtmlSelectElement};
@@ -30,8 +31,9 @@ pub fn ProfileSelectors(props: &SelectorProps) -> Html {
     let profile = change(|s, p| {
         s.change(false, |place| {
             place.profile = p;
-            (place.value, place.thread, place.zoom) = (None, None, None);
+            (place.value, place.thread, place.zoom, place.group) = (None, None, None, None);
             place.path.clear();
+            place.labels.clear();
         });
     });
     let value = change(|s, v| {
@@ -69,6 +71,7 @@ pub fn ProfileSelectors(props: &SelectorProps) -> Html {
                     }) }
                 </select>
             }
+            <Labels shared={s.clone()} />
         </>
     }
 }
