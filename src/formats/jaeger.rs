@@ -1,16 +1,18 @@
 //! Jaeger's UI and query JSON: `{"data":[TRACE…]}`, a bare trace, or an array of traces (jaeger internal/uimodel).
 
-use super::json::{Broken, Json, Scalar, Stop, Text, outline};
+use super::jaeger_span::{Process, Span, push, read_process};
+use super::json::{Broken, Json, Stop, Text, keys_under, outline};
 use super::json_cut::Mark;
 use super::json_mend::record;
+use super::json_outline::has_under;
 use super::parts::{InParts, Part, PartReader, read_whole};
+use super::span_draft::Resources;
 use super::span_parts::SpanReader;
 use super::span_sink::{BAD_SPAN, BROKEN, CUT};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::{ResourceId, ServiceId, StringId};
 use crate::base::pack::Unpacker;
 use crate::model::diagnostics::At;
-use crate::model::trace::{RawSpan, SPAN_ASYNC, SPAN_ERROR, SpanKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -35,17 +37,25 @@ impl Format for Jaeger {
     }
     fn sniff(&self, prefix: &Prefix<'_>) -> Sniff {
         let Some(o) = outline(prefix.bytes) else { return Sniff::No };
-        let text = prefix.text();
-        if o.has(&["resourceSpans", "resource_spans"]) {
+        if o.has(&["resourceSpans", "resource_spans", "ph", "traceEvents"]) {
             return Sniff::No;
         }
-        if o.has(&["spans"]) && (o.has(&["traceID", "processes"]) || text.contains("\"operationName\"")) {
+        // A bare trace, or an answer of the query service.
+        if o.has(&["spans"]) && o.has(&["traceID", "processes"]) || has_under(prefix.bytes, &["spans"], &["spanID", "operationName"]) {
             return Sniff::Certain;
         }
-        if o.first == b'{' && o.has(&["data"]) && (text.contains("\"traceID\"") || text.contains("\"spanID\"")) {
-            return Sniff::Certain;
+        if o.first != b'{' || !o.has(&["data"]) {
+            return Sniff::No;
         }
-        Sniff::No
+        let trace = keys_under(prefix.bytes, &["data"]);
+        if trace.iter().any(|key| matches!(key.as_str(), "traceID" | "spans" | "processes")) {
+            Sniff::Certain
+        } else if trace.is_empty() && o.has(&["total", "limit", "offset", "errors"]) {
+            // A query that found nothing.
+            Sniff::Likely
+        } else {
+            Sniff::No
+        }
     }
     fn read(&self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
         read_whole(self, input, import)
@@ -87,7 +97,11 @@ impl InParts for Jaeger {
     }
 }
 
-fn read(context: Option<&str>, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError> {
+/// Reads traces with their processes; the protobuf form has the same members under other spellings.
+///
+/// # Errors
+/// As [`Format::read`].
+pub fn read(context: Option<&str>, input: &mut dyn BufRead, part: &mut Part, import: &mut Import<'_>) -> Result<(), ImportError> {
     let known = context.and_then(|c| serde_json::from_str(c).ok()).unwrap_or_default();
     let mut reader = Reader { known, part: *part, ..Reader::default() };
     let mut json = Json::at(input, part.at);
@@ -123,6 +137,17 @@ struct Reader {
     waiting: Vec<(usize, StringId)>,
     /// Processes of the current trace by name.
     processes: BTreeMap<String, (ResourceId, ServiceId)>,
+    /// Processes that spans of the current trace carry with them.
+    embedded: Resources,
+}
+
+/// A process with its name, as protobuf's JSON lists them.
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow, rename = "processId", alias = "process_id", default)]
+    id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    process: Option<Process<'a>>,
 }
 
 impl Reader {
@@ -172,7 +197,7 @@ impl Reader {
     fn members(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
         while !self.ended && json.next_key(&mut self.key)? {
             match self.key.as_str() {
-                "data" => match json.peek()? {
+                "data" | "result" | "batch" => match json.peek()? {
                     Some(b'[') => {
                         json.eat(b'[')?;
                         self.data(json, import)?;
@@ -226,7 +251,7 @@ impl Reader {
                     import.ledger.records_in += 1;
                     result?;
                     match record::<Span<'_>>(&self.raw, &mut self.spare, at, import) {
-                        Ok(span) => self.waiting.push(push(&span, import)),
+                        Ok(span) => self.waiting.push(push(&span, &mut self.embedded, import)),
                         Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
                     }
                     if import.ledger.records_in.is_multiple_of(4096) {
@@ -239,8 +264,18 @@ impl Reader {
                     let at = json.position();
                     json.raw(&mut self.raw)?;
                     if let Ok(process) = record::<Process<'_>>(&self.raw, &mut self.spare, at, import) {
-                        let known = read_process(&process, import);
+                        let known = read_process(&process, &mut self.embedded, import);
                         self.processes.insert(self.key.clone(), known);
+                    }
+                }
+            }
+            "processMap" | "process_map" if json.eat(b'[')? => {
+                while json.next_item()? {
+                    let at = json.position();
+                    json.raw(&mut self.raw)?;
+                    if let Ok(Named { id: Some(id), process: Some(process) }) = record(&self.raw, &mut self.spare, at, import) {
+                        let known = read_process(&process, &mut self.embedded, import);
+                        self.processes.insert(id.0.into_owned(), known);
                     }
                 }
             }
@@ -261,188 +296,6 @@ impl Reader {
             }
         }
         self.processes.clear();
+        self.embedded.clear();
     }
-}
-
-#[derive(Deserialize)]
-struct Process<'a> {
-    #[serde(borrow, rename = "serviceName", default)]
-    service: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    tags: Option<Vec<Tag<'a>>>,
-}
-
-#[derive(Deserialize)]
-struct Tag<'a> {
-    #[serde(borrow, default)]
-    key: Option<Text<'a>>,
-    #[serde(borrow, rename = "type", default)]
-    kind: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    value: Scalar<'a>,
-}
-
-impl<'a> Tag<'a> {
-    fn key(&self) -> &str {
-        self.key.as_ref().map_or("", |k| &k.0)
-    }
-    /// Integers beyond 2^53 are written as texts and typed: they are integers again.
-    fn value(&self) -> Scalar<'a> {
-        match (self.kind.as_ref().map(|k| &*k.0), &self.value) {
-            (Some("int64"), Scalar::Text(text)) => text.parse().map_or(self.value.clone(), Scalar::Int),
-            (Some("bool"), Scalar::Text(text)) => Scalar::Bool(text == "true"),
-            (Some("float64"), Scalar::Text(text)) => text.parse().map_or(self.value.clone(), Scalar::Float),
-            _ => self.value.clone(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Span<'a> {
-    #[serde(borrow, rename = "traceID", default)]
-    trace_id: Option<Text<'a>>,
-    #[serde(borrow, rename = "spanID", default)]
-    span_id: Option<Text<'a>>,
-    #[serde(borrow, rename = "parentSpanID", default)]
-    parent: Option<Text<'a>>,
-    #[serde(borrow, rename = "operationName", default)]
-    name: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    references: Option<Vec<Reference<'a>>>,
-    #[serde(borrow, rename = "startTime", default)]
-    start: Scalar<'a>,
-    #[serde(borrow, default)]
-    duration: Scalar<'a>,
-    #[serde(borrow, default)]
-    tags: Option<Vec<Tag<'a>>>,
-    #[serde(borrow, default)]
-    logs: Option<Vec<Log<'a>>>,
-    #[serde(borrow, rename = "processID", default)]
-    process_id: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    process: Option<Process<'a>>,
-    #[serde(borrow, default)]
-    warnings: Scalar<'a>,
-}
-
-#[derive(Deserialize)]
-struct Reference<'a> {
-    #[serde(borrow, rename = "refType", default)]
-    kind: Option<Text<'a>>,
-    #[serde(borrow, rename = "traceID", default)]
-    trace_id: Option<Text<'a>>,
-    #[serde(borrow, rename = "spanID", default)]
-    span_id: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Log<'a> {
-    #[serde(borrow, default)]
-    timestamp: Scalar<'a>,
-    #[serde(borrow, default)]
-    fields: Option<Vec<Tag<'a>>>,
-}
-
-fn text<'t>(text: &'t Option<Text<'_>>) -> &'t str {
-    text.as_ref().map_or("", |t| &t.0)
-}
-
-fn tags(list: &Option<Vec<Tag<'_>>>, import: &mut Import<'_>) -> (u32, u32) {
-    let start = import.next_attr();
-    for tag in list.iter().flatten() {
-        import.attr(tag.key(), &tag.value());
-    }
-    (start, import.next_attr() - start)
-}
-
-fn read_process(process: &Process<'_>, import: &mut Import<'_>) -> (ResourceId, ServiceId) {
-    let service = import.service(text(&process.service));
-    let (start, len) = tags(&process.tags, import);
-    let table = &mut import.session.traces.resources;
-    table.service.push(service);
-    table.attr_start.push(start);
-    table.attr_len.push(len);
-    (ResourceId::from_index(table.service.len() - 1), service)
-}
-
-/// Stores a span and gives its row and the name of its process.
-fn push(span: &Span<'_>, import: &mut Import<'_>) -> (usize, StringId) {
-    let number = import.ledger.records_in;
-    let name = text(&span.name);
-    let start = span.start.thousandths().unwrap_or(0);
-    let duration = span.duration.thousandths().unwrap_or(0);
-    let duration_ns = import.span_length(start, start.saturating_add(duration), number, name);
-    let find = |key: &str| span.tags.iter().flatten().rfind(|t| t.key() == key);
-    let kind = find("span.kind").map_or(SpanKind::Unspecified, |t| super::span_sink::kind(&t.value));
-    let failed = find("error").is_some_and(|t| t.value.truthy())
-        || find("otel.status_code").is_some_and(|t| t.value.text().is_some_and(|v| v.eq_ignore_ascii_case("error")));
-    let mut flags = if failed { SPAN_ERROR } else { 0 };
-    if kind == SpanKind::Consumer {
-        flags |= SPAN_ASYNC;
-    }
-    let trace = import.trace_id(text(&span.trace_id));
-    // The parent is the first CHILD_OF of this trace, else the first FOLLOWS_FROM of it; the other references are links.
-    let references: Vec<&Reference<'_>> = span.references.iter().flatten().collect();
-    let own: Vec<bool> = references.iter().map(|r| text(&r.trace_id).is_empty() || import.trace_id(text(&r.trace_id)) == trace).collect();
-    let of_kind = |wanted: &str| references.iter().zip(&own).position(|(r, own)| *own && text(&r.kind).eq_ignore_ascii_case(wanted));
-    let parent_at = of_kind("CHILD_OF").or_else(|| of_kind("FOLLOWS_FROM"));
-    if parent_at.is_some_and(|at| text(&references[at].kind).eq_ignore_ascii_case("FOLLOWS_FROM")) {
-        flags |= SPAN_ASYNC;
-    }
-    let parent = parent_at.map_or(text(&span.parent), |at| text(&references[at].span_id)).to_string();
-    let mut links = (import.session.traces.links.trace_id.len() as u32, 0);
-    for (at, reference) in references.iter().enumerate().filter(|(at, _)| Some(*at) != parent_at) {
-        let to = if own[at] { trace } else { import.trace_id(text(&reference.trace_id)) };
-        let id = import.span_id(text(&reference.span_id));
-        let attr_start = import.next_attr();
-        let table = &mut import.session.traces.links;
-        table.trace_id.push(to);
-        table.span_id.push(id);
-        table.attr_start.push(attr_start);
-        table.attr_len.push(0);
-        links.1 += 1;
-    }
-    let mut attrs = tags(&span.tags, import);
-    if let Scalar::Json(warnings) = &span.warnings {
-        import.attr("jaeger.warnings", &Scalar::Json(warnings.clone()));
-        attrs.1 += 1;
-    }
-    let mut events = (import.session.traces.events.name.len() as u32, 0);
-    for log in span.logs.iter().flatten() {
-        let field = |key: &str| log.fields.iter().flatten().find(|t| t.key() == key).and_then(|t| t.value.text());
-        let name = field("event").or_else(|| field("message")).unwrap_or("log").to_string();
-        let (attr_start, attr_len) = tags(&log.fields, import);
-        let name = import.session.strings.intern(&name);
-        let table = &mut import.session.traces.events;
-        table.time_ns.push(log.timestamp.thousandths().unwrap_or(start));
-        table.name.push(name);
-        table.attr_start.push(attr_start);
-        table.attr_len.push(attr_len);
-        events.1 += 1;
-    }
-    let scope = find("otel.scope.name").or_else(|| find("otel.library.name")).and_then(|t| t.value.text());
-    let scope = scope.map_or(StringId::NONE, |s| import.session.strings.intern(s));
-    // Spans of storage exports carry their process with them.
-    let (resource, service) = span.process.as_ref().map_or((ResourceId::NONE, ServiceId::NONE), |p| read_process(p, import));
-    let name = import.session.strings.intern(name);
-    let raw = RawSpan {
-        source: import.source,
-        trace_id: trace,
-        id: import.span_id(text(&span.span_id)),
-        parent_id: import.span_id(&parent),
-        operation: import.session.traces.operations.intern(service, name, kind),
-        start_ns: start,
-        duration_ns,
-        flags,
-        resource,
-        scope,
-        attrs,
-        events,
-        links,
-    };
-    let row = import.session.traces.push(raw).index();
-    import.ledger.records_kept += 1;
-    let process = text(&span.process_id);
-    let process = if process.is_empty() || span.process.is_some() { StringId::NONE } else { import.session.strings.intern(process) };
-    (row, process)
 }

@@ -2,7 +2,8 @@
 //! one record (a span, an event) at a time; serde then reads that record. A record that is not JSON is lost alone.
 
 use super::ImportError;
-pub use super::json_value::{Scalar, Text};
+pub use super::json_outline::{Outline, keys_under, outline};
+pub use super::json_value::{Pairs, Scalar, Text};
 use std::io::BufRead;
 
 /// Why scanning cannot go on.
@@ -334,60 +335,6 @@ impl<'r> Json<'r> {
     }
 }
 
-/// The top-level keys and the keys of the first element, for recognition: nested keys and texts must not mislead.
-#[derive(Debug, Default)]
-pub struct Outline {
-    /// First byte: `{` or `[`.
-    pub first: u8,
-    /// Keys at depth 1 of an object, or of the first object of an array (or of an array of arrays).
-    pub keys: Vec<String>,
-    /// Whether the first element of the array is itself an array.
-    pub nested: bool,
-}
-
-/// Outlines a prefix; `None` when it is not JSON.
-pub fn outline(bytes: &[u8]) -> Option<Outline> {
-    let mut reader = bytes;
-    let mut json = Json::new(&mut reader);
-    let first = json.peek().ok()??;
-    if first != b'{' && first != b'[' {
-        return None;
-    }
-    let mut out = Outline { first, ..Outline::default() };
-    if first == b'[' {
-        json.eat(b'[').ok()?;
-        match json.peek() {
-            Ok(Some(b'[')) => {
-                out.nested = true;
-                json.eat(b'[').ok()?;
-            }
-            Ok(Some(b'{' | b']')) => {}
-            _ => return None,
-        }
-    }
-    let mut key = String::new();
-    if json.eat(b'{').ok()? {
-        // The prefix may end inside any value: the keys up to there are what is known.
-        while let Ok(true) = json.next_key(&mut key) {
-            out.keys.push(key.clone());
-            if json.skip().is_err() {
-                break;
-            }
-        }
-        if out.keys.is_empty() && !matches!(json.peek(), Ok(None)) && json.position() < 2 {
-            return None;
-        }
-    }
-    Some(out)
-}
-
-impl Outline {
-    /// Whether one of the keys is there.
-    pub fn has(&self, names: &[&str]) -> bool {
-        self.keys.iter().any(|k| names.contains(&k.as_str()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,13 +370,5 @@ mod tests {
         json.skip().unwrap();
         assert!(!json.next_key(&mut key).unwrap());
         assert_eq!(json.peek().unwrap(), None);
-    }
-
-    #[test]
-    fn outlines_ignore_nested_keys() {
-        let o = outline(br#"[{"tags":{"resourceSpans":1},"ph":"X","ts"#).unwrap();
-        assert_eq!((o.first, o.nested), (b'[', false));
-        assert_eq!(o.keys, ["tags", "ph"]);
-        assert!(outline(b"a;b 1").is_none());
     }
 }

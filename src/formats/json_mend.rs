@@ -5,11 +5,18 @@
 use super::Import;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 const MENDED: DiagnosticCode = DiagnosticCode {
     code: "json/mended",
     level: Level::Notice,
     message: "Records with NaN, broken escapes, control characters, bytes that are not UTF-8 or a stray comma are not quite JSON and were read all the same.",
+};
+
+const REPEATED: DiagnosticCode = DiagnosticCode {
+    code: "json/repeated-key",
+    level: Level::Notice,
+    message: "Records that give a key twice were read with the last value that they give.",
 };
 
 /// Reads a record, mended into `spare` where it must be.
@@ -24,15 +31,58 @@ pub fn record<'a, T: Deserialize<'a>>(raw: &'a [u8], spare: &'a mut Vec<u8>, at:
         },
         Err(_) => None,
     };
-    mend(raw, spare);
+    let repeated = |e: &serde_json::Error| e.is_data() && e.to_string().starts_with("duplicate field");
+    if first.as_ref().is_some_and(repeated) {
+        spare.clear();
+        spare.extend_from_slice(raw);
+    } else {
+        mend(raw, spare);
+    }
+    let (mut code, mut reason) = (MENDED, first.as_ref().map_or("not UTF-8".to_string(), ToString::to_string));
+    if holds_key_twice(spare) {
+        // A tree keeps the last of equal keys.
+        let tree: serde_json::Value = serde_json::from_slice(spare)?;
+        *spare = tree.to_string().into_bytes();
+        code = REPEATED;
+        reason = first.as_ref().filter(|e| repeated(e)).map_or(reason, ToString::to_string);
+    }
     match serde_json::from_slice(spare) {
         Ok(record) => {
-            import.report(MENDED, At::Byte(at), &first.map_or("not UTF-8".to_string(), |e| e.to_string()));
+            import.report(code, At::Byte(at), &reason);
             Ok(record)
         }
         // Places of the first reading fit the file.
         Err(e) => Err(first.unwrap_or(e)),
     }
+}
+
+/// Whether an object of the record holds a key more than once. Records that are no JSON hold none.
+fn holds_key_twice(record: &[u8]) -> bool {
+    let mut open: Vec<BTreeSet<&[u8]>> = Vec::new();
+    let mut at = 0;
+    while let Some(&b) = record.get(at) {
+        at += 1;
+        match b {
+            b'{' | b'[' => open.push(BTreeSet::new()),
+            b'}' | b']' => {
+                open.pop();
+            }
+            b'"' => {
+                let begin = at;
+                while let Some(&b) = record.get(at).filter(|b| **b != b'"') {
+                    at += if b == b'\\' { 2 } else { 1 };
+                }
+                let text = record.get(begin..at).unwrap_or_default();
+                at += 1;
+                let behind = record.get(at..).unwrap_or_default().iter().find(|b| !b.is_ascii_whitespace());
+                if behind == Some(&b':') && open.last_mut().is_some_and(|keys| !keys.insert(text)) {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Rewrites what is almost JSON; JSON stays as it is.
@@ -142,6 +192,19 @@ mod tests {
         let mut out = Vec::new();
         mend(text.as_bytes(), &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn keys_are_told_from_texts() {
+        for (text, twice) in [
+            (r#"{"a":1,"b":{"a":2},"c":["a","a",{"a":1},{"a":1}]}"#, false),
+            (r#"{"a":1, "b":2, "a" : 3}"#, true),
+            (r#"{"x":{"k\"":1,"k\"":2}}"#, true),
+            (r#"{"a":"a\":","b":"#, false),
+            (r#"{"a"#, false),
+        ] {
+            assert_eq!(holds_key_twice(text.as_bytes()), twice, "{text}");
+        }
     }
 
     #[test]

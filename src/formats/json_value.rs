@@ -128,6 +128,45 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
     }
 }
 
+/// The members of an object in file order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pairs<'a>(pub Vec<(Cow<'a, str>, Scalar<'a>)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Pairs<'a>, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Vec<(Cow<'de, str>, Scalar<'de>)>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_unit<E>(self) -> std::result::Result<Self::Value, E> {
+                Ok(Vec::new())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Self::Value, A::Error> {
+                // An array in the place of an object: what is in it is no member of this name.
+                while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+                Ok(Vec::new())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+                let mut out = Vec::new();
+                while let Some((key, value)) = map.next_entry::<Text<'de>, Scalar<'de>>()? {
+                    out.push((key.0, value));
+                }
+                Ok(out)
+            }
+        }
+        d.deserialize_any(Members).map(Pairs)
+    }
+}
+
+impl<'a> Pairs<'a> {
+    /// The last member of a name.
+    pub fn get(&self, name: &str) -> Option<&Scalar<'a>> {
+        self.0.iter().rfind(|(key, _)| key == name).map(|(_, value)| value)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

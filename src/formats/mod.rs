@@ -4,18 +4,28 @@ pub mod archive;
 pub mod chrome_slices;
 pub mod chrome_trace;
 pub mod cpuprofile;
+pub mod datadog;
 pub mod folded;
 pub mod heapprofile;
 pub mod input;
 pub mod jaeger;
+pub mod jaeger_es;
+pub mod jaeger_proto;
+pub mod jaeger_span;
 pub mod json;
 pub mod json_cut;
 pub mod json_mend;
+pub mod json_outline;
+pub mod json_records;
 pub mod json_value;
 pub mod lines;
 pub mod names;
+pub mod otel_go;
+pub mod otel_python;
 pub mod otlp;
+pub mod otlp_proto;
 pub mod otlp_span;
+pub mod otlp_value;
 pub mod parts;
 pub mod perf_bytes;
 pub mod perf_data;
@@ -34,6 +44,7 @@ pub mod pprof;
 pub mod pprof_prune;
 pub mod pprof_samples;
 pub mod pprof_tables;
+pub mod span_draft;
 pub mod span_parts;
 pub mod span_sink;
 pub mod stream;
@@ -46,8 +57,11 @@ pub mod v8_cpu;
 pub mod v8_lines;
 pub mod v8_tree;
 pub mod wire;
+pub mod xray;
+pub mod xray_fields;
 pub mod zip;
 pub mod zipkin;
+pub mod zipkin_v1;
 pub mod zstd;
 
 use crate::base::ids::SourceId;
@@ -70,8 +84,16 @@ pub const FORMATS: &[&dyn Format] = &[
     &chrome_trace::ChromeTrace,
     // Traces.
     &otlp::Otlp,
+    &otlp_proto::OtlpProto,
     &jaeger::Jaeger,
+    &jaeger_es::JaegerEs,
+    &jaeger_proto::JaegerProto,
     &zipkin::Zipkin,
+    &zipkin_v1::ZipkinV1,
+    &xray::Xray,
+    &datadog::Datadog,
+    &otel_python::OtelPython,
+    &otel_go::OtelGo,
 ];
 
 /// A file format.

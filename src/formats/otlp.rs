@@ -1,22 +1,30 @@
 //! OTLP traces as JSON (opentelemetry-proto, JSON mapping): one request, an array of requests, or JSON lines; Tempo's
 //! `batches` and wrapped forms; camelCase and snake_case keys; hex and base64 ids.
 
-use super::json::{Broken, Json, Stop, outline};
+use super::json::{Broken, Json, Scalar, Stop, keys_under, outline};
 use super::json_cut::Mark;
 use super::json_mend::record;
-use super::otlp_span::{Resource, Scope, Span, push, read_resource};
+use super::otlp_span::{Resource, Scope, Span, push, read_resource, settle};
 use super::parts::{InParts, Part, PartReader, read_whole};
 use super::span_parts::SpanReader;
 use super::span_sink::{BAD_SPAN, BROKEN, CUT};
 use super::{Format, Import, ImportError, Prefix, Sniff};
-use crate::base::ids::{ResourceId, ServiceId, StringId};
+use crate::base::ids::StringId;
 use crate::base::pack::Unpacker;
-use crate::model::diagnostics::At;
+use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use serde::{Deserialize, Serialize};
 use std::io::BufRead;
 
 const NAME: &str = "OTLP JSON";
 const ROOT_KEYS: &[&str] = &["resourceSpans", "resource_spans", "batches"];
+/// What is entered on the way to them: Tempo's v2 answer, Jaeger's v3 answer, and tools that put an answer into `data`.
+const WRAPPERS: &[&str] = &["trace", "result", "data"];
+/// Tempo's answer when a trace is larger than it gives.
+const PARTIAL: DiagnosticCode = DiagnosticCode {
+    code: "otlp/partial",
+    level: Level::DataLoss,
+    message: "The server says that its answer is only a part of the trace.",
+};
 const SCOPE_KEYS: &[&str] = &["scopeSpans", "scope_spans", "instrumentationLibrarySpans", "instrumentation_library_spans"];
 
 /// The format.
@@ -37,9 +45,13 @@ impl Format for Otlp {
     }
     fn sniff(&self, prefix: &Prefix<'_>) -> Sniff {
         let Some(o) = outline(prefix.bytes) else { return Sniff::No };
-        if o.has(&["resourceSpans", "resource_spans"]) {
+        let wrapped = || WRAPPERS.iter().any(|w| keys_under(prefix.bytes, &[w]).iter().any(|key| ROOT_KEYS.contains(&key.as_str())));
+        let batch = || keys_under(prefix.bytes, &["batches"]).iter().any(|key| key == "resource" || SCOPE_KEYS.contains(&key.as_str()));
+        if o.has(&["ph"]) {
+            Sniff::No
+        } else if o.has(&["resourceSpans", "resource_spans"]) || o.has(WRAPPERS) && wrapped() || o.has(&["batches"]) && batch() {
             Sniff::Certain
-        } else if o.has(&["batches"]) || o.has(&["trace", "result"]) && contains(prefix, "\"resourceSpans\"") {
+        } else if o.has(&["batches"]) {
             Sniff::Likely
         } else {
             Sniff::No
@@ -79,7 +91,7 @@ impl InParts for Otlp {
                 if ROOT_KEYS.contains(&key.as_str()) && json.eat(b'[').ok()? {
                     break;
                 }
-                if !matches!(key.as_str(), "trace" | "result") {
+                if !WRAPPERS.contains(&key.as_str()) {
                     json.skip().ok()?;
                 }
             }
@@ -143,10 +155,6 @@ fn read(context: Option<&str>, input: &mut dyn BufRead, part: &mut Part, import:
     end
 }
 
-fn contains(prefix: &Prefix<'_>, text: &str) -> bool {
-    prefix.text().contains(text)
-}
-
 #[derive(Default)]
 struct Reader {
     known: Context,
@@ -179,16 +187,30 @@ impl Reader {
     }
 
     fn members(&mut self, mut open: u32, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
+        let (mut partial, mut message) = (None, String::new());
         while open > 0 && !self.ended {
             if !json.next_key(&mut self.key)? {
                 open -= 1;
             } else if ROOT_KEYS.contains(&self.key.as_str()) && json.eat(b'[')? {
                 self.items(open, json, import)?;
-            } else if matches!(self.key.as_str(), "trace" | "result") && json.eat(b'{')? {
+            } else if WRAPPERS.contains(&self.key.as_str()) && json.peek()? == Some(b'{') {
+                json.eat(b'{')?;
                 open += 1;
+            } else if open == 1 && matches!(self.key.as_str(), "status" | "message") {
+                let at = json.position();
+                json.raw(&mut self.raw)?;
+                let value = record::<Scalar<'_>>(&self.raw, &mut self.spare, at, import).unwrap_or_default();
+                if self.key == "message" {
+                    message = value.text().unwrap_or("").to_string();
+                } else if value.text() == Some("PARTIAL") || value == Scalar::Int(1) {
+                    partial = Some(at);
+                }
             } else {
                 json.skip()?;
             }
+        }
+        if let Some(at) = partial {
+            import.report(PARTIAL, At::Byte(at), &message);
         }
         Ok(())
     }
@@ -220,8 +242,7 @@ impl Reader {
                     let at = json.position();
                     json.raw(&mut self.raw)
                         .map(|()| {
-                            resource =
-                                record::<Resource<'_>>(&self.raw, &mut self.spare, at, import).ok().map(|r| read_resource(&r, import))
+                            resource = record::<Resource<'_>>(&self.raw, &mut self.spare, at, import).ok().map(|r| read_resource(r, import))
                         })
                         .map_err(Stop::from)
                 }
@@ -235,19 +256,7 @@ impl Reader {
             }
         }
         // The resource may stand behind its spans, and must be known to them even when the file breaks off.
-        let (id, service) = resource.unwrap_or((ResourceId::NONE, ServiceId::NONE));
-        for row in first..import.session.traces.spans.len() {
-            let service = match service.get() {
-                Some(service) => service,
-                None => {
-                    // Without service.name the scope is the best name that there is.
-                    let scope = import.session.strings.get(import.session.traces.spans.scope[row]).to_string();
-                    import.service(&scope)
-                }
-            };
-            import.set_service(row, service);
-            import.session.traces.spans.resource[row] = id;
-        }
+        settle(first, resource, import);
         end
     }
 
@@ -279,7 +288,7 @@ impl Reader {
                             import.ledger.records_in += 1;
                             result?;
                             match record::<Span<'_>>(&self.raw, &mut self.spare, at, import) {
-                                Ok(span) => push(&span, import),
+                                Ok(span) => push(span, import),
                                 Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
                             }
                             if import.ledger.records_in.is_multiple_of(4096) {

@@ -2,10 +2,12 @@
 
 use super::Import;
 use super::json::{Scalar, Text};
-use super::span_sink::kind;
-use crate::base::ids::{ResourceId, ServiceId, StringId};
-use crate::model::trace::{RawSpan, SPAN_ASYNC, SPAN_ERROR, SPAN_REMOTE_PARENT, SPAN_UNFINISHED, SpanKind};
+use super::span_draft::{Attrs, Draft, DraftEvent, DraftLink, service_name};
+use super::span_sink::{kind, trace_id};
+use crate::base::ids::{ResourceId, ServiceId};
+use crate::model::trace::{SPAN_ASYNC, SPAN_ERROR, SPAN_REMOTE_PARENT};
 use serde::Deserialize;
+use std::borrow::Cow;
 
 /// An instrumentation scope.
 #[derive(Deserialize)]
@@ -66,39 +68,47 @@ impl<'a> AnyValue<'a> {
         if let Some(n) = &self.double {
             return n.clone();
         }
-        match self.array.as_ref().or(self.list.as_ref()) {
-            Some(value) => Scalar::Json(plain(value, 0).to_string().into()),
-            None => Scalar::Null,
+        match (&self.array, &self.list) {
+            (Some(value), _) => Scalar::Json(plain(value, false, 0).to_string().into()),
+            (None, Some(value)) => Scalar::Json(plain(value, true, 0).to_string().into()),
+            (None, None) => Scalar::Null,
         }
     }
 }
 
-/// `{"values":[{"stringValue":"a"}]}` as `["a"]`. The nesting that serde_json accepts bounds the depth.
-fn plain(value: &serde_json::Value, depth: u32) -> serde_json::Value {
+/// `{"values":[{"stringValue":"a"}]}` of an array as `["a"]`, of a list of keys as `{"k":"a"}`. Depth is bounded, as the
+/// nesting that serde_json accepts is.
+fn plain(value: &serde_json::Value, list: bool, depth: u32) -> serde_json::Value {
     use serde_json::Value;
+    let Value::Object(map) = value else { return value.clone() };
+    let values = map.get("values").and_then(Value::as_array).map_or(&[][..], |v| v);
+    if list {
+        let entry = |v: &Value| {
+            let key = v.get("key").and_then(Value::as_str).unwrap_or("").to_string();
+            (key, any(v.get("value").unwrap_or(&Value::Null), depth + 1))
+        };
+        Value::Object(values.iter().map(entry).collect())
+    } else {
+        Value::Array(values.iter().map(|v| any(v, depth + 1)).collect())
+    }
+}
+
+/// An `AnyValue` as the value that it wraps.
+fn any(value: &serde_json::Value, depth: u32) -> serde_json::Value {
+    use serde_json::Value;
+    let Value::Object(map) = value else { return value.clone() };
     if depth > 64 {
         return value.clone();
     }
-    let Value::Object(map) = value else { return value.clone() };
-    if let Some(Value::Array(values)) = map.get("values") {
-        let entry = |v: &Value| {
-            let key = v.get("key").and_then(Value::as_str);
-            (key.map(str::to_string), plain(v.get("value").filter(|_| key.is_some()).unwrap_or(v), depth + 1))
-        };
-        let entries: Vec<(Option<String>, Value)> = values.iter().map(entry).collect();
-        return if !entries.is_empty() && entries.iter().all(|(key, _)| key.is_some()) {
-            Value::Object(entries.into_iter().map(|(key, v)| (key.unwrap_or_default(), v)).collect())
-        } else {
-            Value::Array(entries.into_iter().map(|(_, v)| v).collect())
-        };
-    }
-    match map.iter().next() {
+    let Some((key, inner)) = map.iter().next().filter(|_| map.len() == 1) else {
+        return if map.is_empty() { Value::Null } else { value.clone() };
+    };
+    match (key.as_str(), inner) {
+        ("arrayValue" | "array_value", inner) => plain(inner, false, depth),
+        ("kvlistValue" | "kvlist_value", inner) => plain(inner, true, depth),
         // 64-bit integers are texts in protobuf's JSON.
-        Some((key, Value::String(text))) if map.len() == 1 && matches!(key.as_str(), "intValue" | "int_value") => {
-            text.parse::<i64>().map_or_else(|_| Value::from(text.as_str()), Value::from)
-        }
-        Some((key, inner)) if map.len() == 1 && (key.ends_with("Value") || key.ends_with("_value")) => plain(inner, depth + 1),
-        None => Value::Array(Vec::new()),
+        ("intValue" | "int_value", Value::String(text)) => text.parse::<i64>().map_or_else(|_| Value::from(text.as_str()), Value::from),
+        (key, inner) if key.ends_with("Value") || key.ends_with("_value") => inner.clone(),
         _ => value.clone(),
     }
 }
@@ -127,7 +137,7 @@ pub struct Span<'a> {
     #[serde(borrow, default)]
     links: Option<Vec<Link<'a>>>,
     #[serde(borrow, default)]
-    status: Option<Status<'a>>,
+    status: Option<JsonStatus<'a>>,
     #[serde(borrow, default)]
     flags: Scalar<'a>,
 }
@@ -153,107 +163,103 @@ struct Link<'a> {
 }
 
 #[derive(Deserialize)]
-struct Status<'a> {
+struct JsonStatus<'a> {
     #[serde(borrow, default)]
     code: Scalar<'a>,
     #[serde(borrow, default)]
     message: Option<Text<'a>>,
 }
 
-fn text<'t>(text: &'t Option<Text<'_>>) -> &'t str {
-    text.as_ref().map_or("", |t| &t.0)
+fn attributes<'a>(list: Option<Vec<KeyValue<'a>>>) -> Attrs<'a> {
+    let pair = |kv: KeyValue<'a>| (kv.key.unwrap_or_default().0, kv.value.map_or(Scalar::Null, |v| v.scalar()));
+    list.into_iter().flatten().map(pair).collect()
 }
 
-fn attributes(list: &Option<Vec<KeyValue<'_>>>, import: &mut Import<'_>) -> (u32, u32) {
-    let start = import.next_attr();
-    for kv in list.iter().flatten() {
-        let value = kv.value.as_ref().map_or(Scalar::Null, AnyValue::scalar);
-        import.attr(text(&kv.key), &value);
-    }
-    (start, import.next_attr() - start)
+/// Stores a resource; gives its row and service. `None` for the service when the resource does not name one; a name that is
+/// empty is no service.
+pub fn read_resource(resource: Resource<'_>, import: &mut Import<'_>) -> (ResourceId, Option<ServiceId>) {
+    store_resource(&attributes(resource.attributes), import)
 }
 
-/// Stores a resource; gives its row and service.
-pub fn read_resource(resource: &Resource<'_>, import: &mut Import<'_>) -> (ResourceId, ServiceId) {
-    let name = resource.attributes.iter().flatten().rfind(|kv| text(&kv.key) == "service.name").and_then(|kv| {
-        let value = kv.value.as_ref()?.scalar();
-        value.text().map(str::to_string)
-    });
-    let service = import.service(&name.unwrap_or_default());
-    let (start, len) = attributes(&resource.attributes, import);
-    let table = &mut import.session.traces.resources;
-    table.service.push(service);
-    table.attr_start.push(start);
-    table.attr_len.push(len);
-    (ResourceId::from_index(table.service.len() - 1), service)
+/// As [`read_resource`], from its attributes.
+pub fn store_resource(attrs: &[(Cow<'_, str>, Scalar<'_>)], import: &mut Import<'_>) -> (ResourceId, Option<ServiceId>) {
+    let named = attrs.iter().any(|(key, _)| key == "service.name");
+    let service = import.service(service_name(attrs));
+    let rows = import.attrs(attrs);
+    (import.resource(service, rows), named.then_some(service))
 }
 
-/// Stores a span. Service, resource and scope follow when their blocks are read.
-pub fn push(span: &Span<'_>, import: &mut Import<'_>) {
-    let record = import.ledger.records_in;
-    let name = text(&span.name);
-    let (start, end) = (span.start.int().unwrap_or(0), span.end.int().unwrap_or(0));
-    let mut flags = 0;
-    let unfinished = end == 0 && start > 0;
-    let duration_ns = if unfinished { 0 } else { import.span_length(start, end, record, name) };
-    if unfinished {
-        flags |= SPAN_UNFINISHED;
+/// Gives the spans from a row on their resource and service, once the block of the resource has been read.
+pub fn settle(first: usize, resource: Option<(ResourceId, Option<ServiceId>)>, import: &mut Import<'_>) {
+    let (id, named) = resource.unwrap_or((ResourceId::NONE, None));
+    for row in first..import.session.traces.spans.len() {
+        let service = named.unwrap_or_else(|| {
+            // Without service.name the scope is the best name that there is.
+            let scope = import.session.strings.get(import.session.traces.spans.scope[row]).to_string();
+            import.service(&scope)
+        });
+        import.set_service(row, service);
+        import.session.traces.spans.resource[row] = id;
     }
-    let status = span.status.as_ref();
-    let failed = status.is_some_and(|s| s.code.int() == Some(2) || s.code.text() == Some("STATUS_CODE_ERROR"));
-    if failed {
-        flags |= SPAN_ERROR;
+}
+
+/// What OTLP says of a span besides its attributes, events and links.
+#[derive(Default)]
+pub struct Status {
+    /// Status code: 0 unset, 1 ok, 2 error.
+    pub code: i64,
+    /// `flags`: bit 8 says that bit 9, "the parent is remote", is set deliberately.
+    pub flags: i64,
+}
+
+/// Stores a span whose end, status and flags are those of OTLP. Service, resource and scope follow when their blocks are read.
+pub fn store(mut d: Draft<'_>, status: &Status, import: &mut Import<'_>) {
+    if d.end_ns == Some(0) && d.start_ns > 0 {
+        d.unfinished();
     }
-    if span.flags.int().is_some_and(|f| f & 0x300 == 0x300) {
-        flags |= SPAN_REMOTE_PARENT;
+    if status.code == 2 {
+        d.flags |= SPAN_ERROR;
     }
-    let kind = kind(&span.kind);
-    if kind == SpanKind::Consumer {
-        flags |= SPAN_ASYNC;
+    if status.flags & 0x300 == 0x300 {
+        d.flags |= SPAN_REMOTE_PARENT;
     }
-    let mut attrs = attributes(&span.attributes, import);
-    if let Some(message) = status.map(|s| text(&s.message)).filter(|m| !m.is_empty()) {
-        import.attr("otel.status_description", &Scalar::Text(message.into()));
-        attrs.1 += 1;
-    }
-    let mut events = (import.session.traces.events.name.len() as u32, 0);
-    for event in span.events.iter().flatten() {
-        let (attr_start, attr_len) = attributes(&event.attributes, import);
-        let name = import.session.strings.intern(text(&event.name));
-        let table = &mut import.session.traces.events;
-        table.time_ns.push(event.time.int().unwrap_or(start));
-        table.name.push(name);
-        table.attr_start.push(attr_start);
-        table.attr_len.push(attr_len);
-        events.1 += 1;
-    }
-    let mut links = (import.session.traces.links.trace_id.len() as u32, 0);
-    for link in span.links.iter().flatten() {
-        let (attr_start, attr_len) = attributes(&link.attributes, import);
-        let (trace, id) = (import.trace_id(text(&link.trace_id)), import.span_id(text(&link.span_id)));
-        let table = &mut import.session.traces.links;
-        table.trace_id.push(trace);
-        table.span_id.push(id);
-        table.attr_start.push(attr_start);
-        table.attr_len.push(attr_len);
-        links.1 += 1;
-    }
-    let name = import.session.strings.intern(name);
-    let raw = RawSpan {
-        source: import.source,
-        trace_id: import.trace_id(text(&span.trace_id)),
-        id: import.span_id(text(&span.span_id)),
-        parent_id: import.span_id(text(&span.parent)),
-        operation: import.session.traces.operations.intern(ServiceId::NONE, name, kind),
-        start_ns: start,
-        duration_ns,
-        flags,
-        resource: ResourceId::NONE,
-        scope: StringId::NONE,
-        attrs,
-        events,
-        links,
+    // OpenTracing's FOLLOWS_FROM travels as a link to the parent (semantic conventions, opentracing.ref_type).
+    let (trace, parent) = (trace_id(&d.trace), d.parent.to_string());
+    let follows = |l: &DraftLink<'_>| {
+        let says = l.attrs.iter().any(|(key, value)| key == "opentracing.ref_type" && value.text() == Some("follows_from"));
+        says && !parent.is_empty() && l.span.eq_ignore_ascii_case(&parent) && trace_id(&l.trace) == trace
     };
-    import.session.traces.push(raw);
-    import.ledger.records_kept += 1;
+    if d.links.iter().any(&follows) {
+        d.flags |= SPAN_ASYNC;
+        d.links.retain(|l| !follows(l));
+    }
+    d.store(import);
+}
+
+/// Stores a span of JSON.
+pub fn push(span: Span<'_>, import: &mut Import<'_>) {
+    let text = |text: Option<Text<'_>>| text.unwrap_or_default().0.into_owned();
+    let code = span.status.as_ref().map_or(0, |s| if s.code.text() == Some("STATUS_CODE_ERROR") { 2 } else { s.code.int().unwrap_or(0) });
+    let status = Status { code, flags: span.flags.int().unwrap_or(0) };
+    let mut d = Draft {
+        trace: span.trace_id.unwrap_or_default().0,
+        id: span.span_id.unwrap_or_default().0,
+        parent: span.parent.unwrap_or_default().0,
+        name: span.name.unwrap_or_default().0,
+        kind: kind(&span.kind),
+        start_ns: import.checked_time(span.start.int(), &span.start).unwrap_or(0),
+        end_ns: Some(import.checked_time(span.end.int(), &span.end).unwrap_or(0)),
+        attrs: attributes(span.attributes),
+        ..Draft::default()
+    };
+    d.text("otel.status_description", span.status.map_or(String::new(), |s| text(s.message)));
+    for event in span.events.into_iter().flatten() {
+        let (name, attrs) = (event.name.unwrap_or_default().0, attributes(event.attributes));
+        d.events.push(DraftEvent { time_ns: event.time.int(), name, attrs });
+    }
+    for link in span.links.into_iter().flatten() {
+        let (trace, span) = (link.trace_id.unwrap_or_default().0, link.span_id.unwrap_or_default().0);
+        d.links.push(DraftLink { trace, span, attrs: attributes(link.attributes) });
+    }
+    store(d, &status, import);
 }

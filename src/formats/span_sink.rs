@@ -21,6 +21,12 @@ pub const NO_START: DiagnosticCode = DiagnosticCode {
     level: Level::Notice,
     message: "Spans without a begin time are kept at the begin of time zero.",
 };
+/// A time or length that is there and is none.
+pub const BAD_TIME: DiagnosticCode = DiagnosticCode {
+    code: "spans/unreadable-time",
+    level: Level::DataLoss,
+    message: "Times and durations that are not of their form count as missing.",
+};
 /// The file ends early.
 pub const CUT: DiagnosticCode = DiagnosticCode {
     code: "json/cut",
@@ -132,6 +138,15 @@ impl Import<'_> {
             self.report(NEGATIVE, At::Record(record), name);
         }
         end.saturating_sub(start).max(0)
+    }
+
+    /// Passes a time or length on, and says so when one is given that cannot be read.
+    pub fn checked_time(&mut self, time: Option<i64>, given: &Scalar<'_>) -> Option<i64> {
+        let empty = *given == Scalar::Null || given.text().is_some_and(str::is_empty);
+        if time.is_none() && !empty {
+            self.report(BAD_TIME, At::Record(self.ledger.records_in), &format!("{given:?}"));
+        }
+        time
     }
 
     /// Gives rows of spans their service once it is known (formats that name it behind the spans).

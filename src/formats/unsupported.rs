@@ -2,6 +2,7 @@
 //! stand in [`super::unsupported_kinds`]; a kind leaves that table when a format learns to read it.
 
 use super::json::{Outline, outline};
+use super::json_outline::has_under;
 use super::unsupported_kinds::KINDS;
 use super::wire::{Fields, Value};
 use super::{ImportError, Prefix};
@@ -32,6 +33,8 @@ pub enum Mark {
     Keys(&'static [&'static str]),
     /// As `Keys`, and the text holds this too.
     KeysHold(&'static [&'static str], &'static str),
+    /// JSON with all of the second keys in the first object that is reached through the first ones.
+    Under(&'static [&'static str], &'static [&'static str]),
     /// Something else about the bytes.
     Test(fn(&[u8]) -> bool),
 }
@@ -84,6 +87,7 @@ impl<'a> Start<'a> {
             Mark::Binary(bytes) => self.binary && self.bytes.windows(bytes.len()).any(|window| window == *bytes),
             Mark::Keys(keys) => self.has_keys(keys),
             Mark::KeysHold(keys, held) => self.has_keys(keys) && self.text.contains(held),
+            Mark::Under(path, keys) => has_under(self.bytes, path, keys),
             Mark::Test(test) => test(self.bytes),
         }
     }

@@ -1,6 +1,6 @@
 //! The kinds of files that are known and not read. Order matters only where two marks fit one file: the narrower is first.
 
-use super::unsupported::Mark::{self, At, Binary, Keys, KeysHold, Start, StartHolds, Test};
+use super::unsupported::Mark::{self, At, Binary, Keys, KeysHold, Start, StartHolds, Test, Under};
 use super::unsupported::{Kind, is_cprofile, is_etl, is_gperftools_cpu, is_otlp_protobuf, is_perfetto};
 
 const fn kind(what: &'static str, instead: &'static str, marks: &'static [Mark]) -> Kind {
@@ -51,8 +51,8 @@ pub const KINDS: &[Kind] = &[
         &[Test(is_perfetto)],
     ),
     kind(
-        "an OTLP message in protobuf",
-        "have the OpenTelemetry collector's file exporter write it with `format: json` and open that",
+        "an OTLP message in protobuf without spans (metrics, logs or a profile)",
+        "have the OpenTelemetry collector's file exporter write a pipeline of traces and open that",
         &[Test(is_otlp_protobuf)],
     ),
     kind(
@@ -210,11 +210,6 @@ pub const KINDS: &[Kind] = &[
     ),
     // Traces.
     kind(
-        "Zipkin v1 spans",
-        "fetch the trace from `/api/v2/trace/ID` of the Zipkin server, which gives Zipkin v2, and open that",
-        &[Keys(&["binaryAnnotations"])],
-    ),
-    kind(
         "OpenTelemetry logs, which hold no spans",
         "export traces instead (OTLP JSON with `resourceSpans`) and open them",
         &[Keys(&["resourceLogs"])],
@@ -232,32 +227,12 @@ pub const KINDS: &[Kind] = &[
     kind(
         "a list of search results of Tempo, without spans",
         "fetch one trace from `/api/traces/ID` of Tempo and open that",
-        &[KeysHold(&["traces"], "\"rootServiceName\"")],
+        &[Under(&["traces"], &["rootServiceName"]), Under(&["traces"], &["rootTraceName"])],
     ),
     kind(
-        "an AWS X-Ray trace",
-        "have the OpenTelemetry collector export the spans as OTLP JSON and open that",
-        &[KeysHold(&["Traces"], "\"Segments\""), Keys(&["Segments"]), Keys(&["trace_id", "id", "start_time"])],
-    ),
-    kind(
-        "output of OpenTelemetry's console exporter",
-        "use an OTLP exporter and the collector's file exporter, which write OTLP JSON, and open that",
-        &[KeysHold(&["context", "start_time"], "\"trace_id\""), Keys(&["SpanContext", "StartTime"])],
-    ),
-    kind(
-        "spans out of an Elasticsearch index",
-        "fetch the trace from `/api/traces/ID` of Jaeger's query service and open that",
-        &[KeysHold(&["hits"], "\"_source\"")],
-    ),
-    kind(
-        "Jaeger spans without their trace",
-        "fetch the whole trace from `/api/traces/ID` of Jaeger's query service and open that",
-        &[Keys(&["traceID", "spanID"])],
-    ),
-    kind(
-        "a Datadog trace",
-        "have the OpenTelemetry collector export the spans as OTLP JSON and open that",
-        &[Keys(&["trace_id", "span_id", "service", "resource"])],
+        "a search result of Elasticsearch whose documents are no spans of Jaeger",
+        "search in the index `jaeger-span-*`, whose documents are read, or fetch the trace from Jaeger's query service",
+        &[Under(&["hits", "hits"], &["_source"])],
     ),
     // Containers and things that are no recordings.
     kind("compressed with xz", "unpack it with `xz -d FILE` and open the result", &[At(0, b"\xfd7zXZ\0")]),

@@ -48,6 +48,16 @@ impl<'a> Fields<'a> {
         self.at
     }
 
+    /// The field that the end of the message cuts: its number and the bytes that are there. `None` when the message ended
+    /// well or is damaged otherwise.
+    pub fn cut(&self) -> Option<(u64, &'a [u8])> {
+        let mut at = self.damaged?;
+        let tag = varint(self.bytes, &mut at)?;
+        let length = usize::try_from(varint(self.bytes, &mut at)?).ok()?;
+        let rest = &self.bytes[at..];
+        (tag & 7 == 2 && tag >> 3 > 0 && length > rest.len()).then_some((tag >> 3, rest))
+    }
+
     fn field(&mut self) -> Option<(u64, Value<'a>)> {
         let tag = varint(self.bytes, &mut self.at)?;
         let value = match tag & 7 {
@@ -136,6 +146,6 @@ mod tests {
         repeated(Value::Bytes(&[0x03, 0x8e, 0x02, 0x9e, 0xa7, 0x05]), &mut out);
         assert_eq!(out, [3, 270, 86942]);
         let mut cut = Fields::new(&[0x12, 0x07, b't']);
-        assert_eq!((cut.next(), cut.damaged_at()), (None, Some(0)));
+        assert_eq!((cut.next(), cut.damaged_at(), cut.cut()), (None, Some(0), Some((2, &b"t"[..]))));
     }
 }

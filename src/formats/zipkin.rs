@@ -1,9 +1,11 @@
 //! Zipkin v2 JSON: an array of spans, or an array of such arrays (openzipkin/zipkin-api zipkin2-api.yaml).
 
-use super::json::{Broken, Json, Scalar, Stop, Text, outline};
+use super::json::{Broken, Json, Pairs, Scalar, Stop, Text, outline};
 use super::json_cut::Mark;
 use super::json_mend::record;
+use super::json_outline::has_under;
 use super::parts::{InParts, Part, PartReader, read_whole};
+use super::span_draft::Attrs;
 use super::span_parts::SpanReader;
 use super::span_sink::{BAD_SPAN, CUT, kind};
 use super::{Format, Import, ImportError, Prefix, Sniff};
@@ -11,7 +13,6 @@ use crate::base::ids::ResourceId;
 use crate::base::pack::Unpacker;
 use crate::model::diagnostics::At;
 use crate::model::trace::{RawSpan, SPAN_ASYNC, SPAN_ERROR, SPAN_NO_DURATION, SPAN_SHARED, SpanKind};
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::io::BufRead;
 
@@ -36,7 +37,7 @@ impl Format for Zipkin {
     fn sniff(&self, prefix: &Prefix<'_>) -> Sniff {
         let Some(o) = outline(prefix.bytes) else { return Sniff::No };
         let span = o.first == b'[' && o.has(&["traceId"]) && o.has(&["id"]);
-        let old = o.has(&["binaryAnnotations"]);
+        let old = o.has(&["binaryAnnotations"]) || has_under(prefix.bytes, &["annotations"], &["value", "endpoint"]);
         if !span || old || o.has(&["resourceSpans", "ph"]) {
             return Sniff::No;
         }
@@ -148,13 +149,14 @@ struct Span<'a> {
     #[serde(borrow, default)]
     annotations: Option<Vec<Annotation<'a>>>,
     #[serde(borrow, default)]
-    tags: Option<Tags<'a>>,
+    tags: Option<Pairs<'a>>,
     #[serde(borrow, default)]
     shared: Scalar<'a>,
 }
 
+/// A side of a call.
 #[derive(Deserialize)]
-struct Endpoint<'a> {
+pub struct Endpoint<'a> {
     #[serde(borrow, rename = "serviceName", default)]
     service: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -173,26 +175,35 @@ struct Annotation<'a> {
     value: Option<Text<'a>>,
 }
 
-/// Tags in file order.
-struct Tags<'a>(Vec<(String, Scalar<'a>)>);
+impl Endpoint<'_> {
+    /// Service name; empty when there is none.
+    pub fn service(&self) -> &str {
+        text(&self.service)
+    }
+    fn ip(&self) -> &str {
+        if text(&self.ipv4).is_empty() { text(&self.ipv6) } else { text(&self.ipv4) }
+    }
+}
 
-impl<'de: 'a, 'a> Deserialize<'de> for Tags<'a> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Tags<'a>, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Vec<(String, Scalar<'de>)>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object of tags")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut out = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    out.push(pair);
-                }
-                Ok(out)
-            }
+/// Where a span was and whom it talked to, as attributes: the service of its own side is its service.
+pub fn place<'s>(attrs: &mut Attrs<'s>, local: Option<&'s Endpoint<'s>>, remote: Option<&'s Endpoint<'s>>) {
+    let mut add = |key: &'static str, value: &'s str| {
+        if !value.is_empty() {
+            attrs.push((key.into(), Scalar::Text(value.into())));
         }
-        d.deserialize_map(Pairs).map(Tags)
+    };
+    if let Some(remote) = remote {
+        add("peer.service", remote.service());
+        add("network.peer.address", remote.ip());
+        if remote.port != Scalar::Null {
+            attrs.push(("network.peer.port".into(), remote.port.clone()));
+        }
+    }
+    if let Some(local) = local.filter(|l| !l.ip().is_empty()) {
+        attrs.push(("network.local.address".into(), Scalar::Text(local.ip().into())));
+        if local.port != Scalar::Null {
+            attrs.push(("network.local.port".into(), local.port.clone()));
+        }
     }
 }
 
@@ -203,8 +214,8 @@ fn text<'t>(text: &'t Option<Text<'_>>) -> &'t str {
 fn push(span: &Span<'_>, import: &mut Import<'_>) {
     let record = import.ledger.records_in;
     let name = text(&span.name);
-    let start = span.timestamp.thousandths().unwrap_or(0);
-    let duration = span.duration.thousandths();
+    let start = import.checked_time(span.timestamp.thousandths(), &span.timestamp).unwrap_or(0);
+    let duration = import.checked_time(span.duration.thousandths(), &span.duration);
     let duration_ns = import.span_length(start, start.saturating_add(duration.unwrap_or(0)), record, name);
     let kind = kind(&span.kind);
     let mut flags = if duration.is_none() { SPAN_NO_DURATION } else { 0 };
@@ -222,27 +233,14 @@ fn push(span: &Span<'_>, import: &mut Import<'_>) {
         }
         import.attr(key, value);
     }
-    if let Some(remote) = &span.remote {
-        let ip = if text(&remote.ipv4).is_empty() { text(&remote.ipv6) } else { text(&remote.ipv4) };
-        for (key, value) in [("peer.service", text(&remote.service)), ("network.peer.address", ip)] {
-            if !value.is_empty() {
-                import.attr(key, &Scalar::Text(value.into()));
-            }
-        }
-        if remote.port != Scalar::Null {
-            import.attr("network.peer.port", &remote.port);
-        }
-    }
+    let mut sides = Attrs::new();
+    place(&mut sides, span.local.as_ref(), span.remote.as_ref());
+    import.attrs(&sides);
     let attrs = (attr_start, import.next_attr() - attr_start);
     let mut events = (import.session.traces.events.name.len() as u32, 0);
     for annotation in span.annotations.iter().flatten() {
-        let name = import.session.strings.intern(text(&annotation.value));
-        let row = import.next_attr();
-        let table = &mut import.session.traces.events;
-        table.time_ns.push(annotation.timestamp.thousandths().unwrap_or(start));
-        table.name.push(name);
-        table.attr_start.push(row);
-        table.attr_len.push(0);
+        let none = (import.next_attr(), 0);
+        import.event(annotation.timestamp.thousandths().unwrap_or(start), text(&annotation.value), none);
         events.1 += 1;
     }
     let service = import.service(span.local.as_ref().map_or("", |l| text(&l.service)));

@@ -22,6 +22,7 @@ mod profile_analysis;
 mod profiles;
 mod services;
 mod top;
+mod trace_formats;
 mod trace_readers;
 mod traces;
 mod unsupported;

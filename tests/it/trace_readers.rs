@@ -23,7 +23,7 @@ fn attrs(engine: &Engine, rows: (u32, u32)) -> String {
 }
 
 /// One line per span, in table order: trace, id < parent, service: name, kind, begin + length, flags; attributes, events, links.
-fn spans(engine: &Engine) -> Vec<String> {
+pub fn spans(engine: &Engine) -> Vec<String> {
     let (t, s) = (&engine.session.traces, &engine.session.strings);
     let id = |id: u64| t.id_text(s, id);
     let line = |i: usize| {
@@ -57,7 +57,7 @@ fn spans(engine: &Engine) -> Vec<String> {
     (0..t.spans.len()).map(line).collect()
 }
 
-fn counts(engine: &Engine) -> (u64, u64, Vec<(&str, u64)>) {
+pub fn counts(engine: &Engine) -> (u64, u64, Vec<(&str, u64)>) {
     let ledger = &engine.session.sources[0].ledger;
     (ledger.records_in, ledger.records_kept, ledger.diagnostics.iter().map(|(code, e)| (code, e.count)).collect())
 }

@@ -7,7 +7,6 @@ use crate::corpus::{expected, open, open_bytes};
 const KNOWN: &[(&str, &str)] = &[
     ("gecko/", "Firefox"),
     ("speedscope/", "speedscope"),
-    ("zipkin-v1/", "Zipkin v1"),
     ("pprof-legacy/gonotes--1.net.http.pprof.goroutine.debug1.txt", "debug=1"),
     ("pprof-legacy/gpprof--cppbench.contention", "contention"),
     ("pprof-legacy/gpprof--cppbench.cpu", "CPU profile of gperftools"),
@@ -35,15 +34,14 @@ const KNOWN: &[(&str, &str)] = &[
     ("other/speedscope--simple.prof", "Haskell"),
     ("other/speedscope--simple.txt", "pmcstat"),
     ("other/speedscope--stack.log", "Papyrus"),
-    ("jaeger/jaeger--trace_invalid_json.json", "Jaeger spans"),
 ];
 
 #[test]
 fn the_corpus_is_named() {
     let mut wrong = Vec::new();
-    let folders = ["gecko", "speedscope", "zipkin-v1", "pprof-legacy", "other"];
+    let folders = ["gecko", "speedscope", "pprof-legacy", "other"];
     let mut files = 0;
-    for (file, _, _) in expected(&[&folders[..], &["chrome-trace", "jaeger"]].concat()) {
+    for (file, _, _) in expected(&[&folders[..], &["chrome-trace"]].concat()) {
         let row = KNOWN.iter().find(|(start, _)| file.starts_with(start));
         let Some((_, part)) = row else {
             if folders.iter().any(|f| file.starts_with(&format!("{f}/"))) {
@@ -89,9 +87,6 @@ fn other_files_are_named() {
         (b"{\"log\":{\"version\":\"1.2\",\"creator\":{},\"entries\":[]}}", ".har"),
         (b"{\"snapshot\":{\"meta\":{}},\"nodes\":[]}", "heap snapshot"),
         (b"{\"traces\":[{\"traceID\":\"1\",\"rootServiceName\":\"a\"}]}", "Tempo"),
-        (b"{\"Traces\":[{\"Id\":\"1\",\"Segments\":[]}]}", "X-Ray"),
-        (b"[[{\"trace_id\":1,\"span_id\":2,\"service\":\"a\",\"resource\":\"b\"}]]", "Datadog"),
-        (b"{\"name\":\"a\",\"context\":{\"trace_id\":\"0x1\"},\"start_time\":\"2024\"}", "console exporter"),
         (b"{\"hits\":{\"hits\":[{\"_source\":{}}]}}", "Elasticsearch"),
         (b"{\"resourceProfiles\":[]}", "in development"),
     ];
