@@ -127,12 +127,12 @@ impl Places {
 
     /// Whether most samples have an address or offset.
     pub fn knows_bytes(&self) -> bool {
-        self.with_bytes * 5 >= self.n * 4 && self.n > 0
+        self.with_bytes.saturating_mul(5) >= self.n.saturating_mul(4) && self.n > 0
     }
 
     /// Whether most samples have a line.
     pub fn knows_lines(&self) -> bool {
-        self.with_lines * 5 >= self.n * 4 && self.n > 0
+        self.with_lines.saturating_mul(5) >= self.n.saturating_mul(4) && self.n > 0
     }
 
     /// The verdict by bytes where they are known, else by lines.

@@ -41,6 +41,11 @@ pub mod perf_events;
 pub mod perf_lines;
 pub mod perf_script;
 pub mod pprof;
+pub mod pprof_legacy;
+mod pprof_legacy_cpu;
+mod pprof_legacy_tables;
+mod pprof_legacy_text;
+mod pprof_memory_map;
 pub mod pprof_prune;
 pub mod pprof_samples;
 pub mod pprof_tables;
@@ -76,6 +81,7 @@ pub const FORMATS: &[&dyn Format] = &[
     // Profiles.
     &pprof::Pprof,
     &perf_data::PerfData,
+    &pprof_legacy::PprofLegacy,
     &perf_script::PerfScript,
     &folded::Folded,
     &cpuprofile::CpuProfile,

@@ -83,7 +83,7 @@ impl Format for Pprof {
         if end.is_err() && !tables.has_names() {
             return end;
         }
-        let stored = tables.check(!samples.is_empty()).and_then(|()| store(&tables, samples, import));
+        let stored = tables.check(!samples.is_empty()).and_then(|()| store_as(self.id(), &tables, samples, import));
         end.and(stored)
     }
 }
@@ -140,7 +140,11 @@ fn malformed(reason: &str) -> ImportError {
     ImportError::Malformed { format: NAME, reason: reason.to_string() }
 }
 
-fn store(tables: &Tables, samples: Samples, import: &mut Import<'_>) -> Result<(), ImportError> {
+/// Makes a profile of tables and samples for the format of this id.
+///
+/// # Errors
+/// `Malformed` without any sample type; `Stopped` when the user cancelled.
+pub fn store_as(format: &'static str, tables: &Tables, samples: Samples, import: &mut Import<'_>) -> Result<(), ImportError> {
     if let Some(at) = tables.cut {
         import.report(CUT, At::Byte(at), "");
     }
@@ -156,7 +160,7 @@ fn store(tables: &Tables, samples: Samples, import: &mut Import<'_>) -> Result<(
     if types.is_empty() {
         return Err(malformed("it names no sample type, so its numbers have no meaning"));
     }
-    let mut profile = Profile::new(import.source, "pprof", types.clone());
+    let mut profile = Profile::new(import.source, format, types.clone());
     profile.period = head.period;
     profile.period_unit = head.period_type.map_or(String::new(), |(_, unit)| tables.text(unit));
     profile.duration_ns = head.duration_ns.max(0);

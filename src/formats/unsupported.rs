@@ -93,22 +93,6 @@ impl<'a> Start<'a> {
     }
 }
 
-/// The CPU profile of gperftools ("Google CPU Profiler Binary Data File Format"): words 0, 3, 0, period, 0 of either size
-/// and byte order.
-pub(super) fn is_gperftools_cpu(bytes: &[u8]) -> bool {
-    let word = |i: usize, size: usize| -> Option<[u8; 8]> {
-        let mut word = [0; 8];
-        word[..size].copy_from_slice(bytes.get(i * size..(i + 1) * size)?);
-        Some(word)
-    };
-    [4, 8].into_iter().any(|size| {
-        let little = |i| word(i, size).map(u64::from_le_bytes);
-        let big = |i| word(i, size).map(|w| u64::from_be_bytes(w) >> (64 - 8 * size as u32));
-        let header = |n: [Option<u64>; 5]| matches!(n, [Some(0), Some(3), Some(0), Some(1..=10_000_000), Some(0)]);
-        header([0, 1, 2, 3, 4].map(little)) || header([0, 1, 2, 3, 4].map(big))
-    })
-}
-
 /// A Perfetto trace (`perfetto/trace/trace.proto`): nothing but packets in field 1, and packets carry a time (8), a sequence
 /// (10) or a trusted user (3) as plain numbers.
 pub(super) fn is_perfetto(bytes: &[u8]) -> bool {
@@ -154,15 +138,6 @@ mod tests {
 
     fn told(bytes: &[u8]) -> &'static str {
         kind(&Prefix { bytes, complete: true }).map_or("", |kind| kind.what)
-    }
-
-    #[test]
-    fn headers_of_both_word_sizes_and_orders() {
-        let words = [0_u32, 3, 0, 10_000, 0];
-        let little: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-        let big: Vec<u8> = words.iter().flat_map(|w| u64::from(*w).to_be_bytes()).collect();
-        assert!(is_gperftools_cpu(&little) && is_gperftools_cpu(&big));
-        assert!(!is_gperftools_cpu(&[0; 40]) && !is_gperftools_cpu(&little[..16]));
     }
 
     #[test]

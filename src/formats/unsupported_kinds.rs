@@ -1,7 +1,7 @@
 //! The kinds of files that are known and not read. Order matters only where two marks fit one file: the narrower is first.
 
 use super::unsupported::Mark::{self, At, Binary, Keys, KeysHold, Start, StartHolds, Test, Under};
-use super::unsupported::{Kind, is_cprofile, is_etl, is_gperftools_cpu, is_otlp_protobuf, is_perfetto};
+use super::unsupported::{Kind, is_cprofile, is_etl, is_otlp_protobuf, is_perfetto};
 
 const fn kind(what: &'static str, instead: &'static str, marks: &'static [Mark]) -> Kind {
     Kind { what, instead, marks }
@@ -29,11 +29,6 @@ pub const KINDS: &[Kind] = &[
         "a Go execution trace",
         "extract a profile with `go tool trace -pprof=sync trace.out > sync.pprof` (or net, syscall, sched) and open that",
         &[StartHolds("go 1.", " trace\0")],
-    ),
-    kind(
-        "a CPU profile of gperftools in its old binary form",
-        "convert it with `go tool pprof -proto PROGRAM FILE > cpu.pb.gz` and open that",
-        &[Test(is_gperftools_cpu)],
     ),
     kind(
         "a Windows event trace (.etl)",
@@ -86,21 +81,6 @@ pub const KINDS: &[Kind] = &[
         &[Start("*version\n"), At(0, b"SLOW")],
     ),
     // Profiles as text.
-    kind(
-        "a heap profile in the old text form of gperftools",
-        "convert it with `go tool pprof -proto PROGRAM FILE > heap.pb.gz` and open that",
-        &[Start("heap profile:"), Start("--- heapz "), Start("--- heap "), Start("--- growthz ")],
-    ),
-    kind(
-        "a contention profile in the old text form of gperftools",
-        "convert it with `go tool pprof -proto PROGRAM FILE > contention.pb.gz` and open that",
-        &[Start("--- contentionz "), Start("--- contention:"), Start("--- mutex:")],
-    ),
-    kind(
-        "a Go profile in text form (debug=1)",
-        "fetch it without `debug=1`, for example `curl -o goroutine.pb.gz http://HOST/debug/pprof/goroutine`, and open that",
-        &[Start("goroutine profile: total"), Start("threadcreate profile: total"), Start("--- threadz ")],
-    ),
     kind(
         "a dump of goroutines as text",
         "fetch them as a profile, `curl -o goroutine.pb.gz http://HOST/debug/pprof/goroutine`, and open that",

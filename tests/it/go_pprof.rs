@@ -158,18 +158,41 @@ fn difference(ours: &Rows, theirs: &Rows) -> String {
     format!("only ours: {}; only theirs: {}", only(&a, &b), only(&b, &a))
 }
 
-/// Corpus profiles and our own recordings.
-fn files() -> Vec<PathBuf> {
+/// Files of the corpus, our own recordings and fixtures, for a format.
+pub fn files(format: &str) -> Vec<PathBuf> {
     let mut out = Vec::new();
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pprof");
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format);
     let corpus = folder();
-    let folders = [Some(own), corpus.as_ref().map(|c| c.join("pprof")), corpus.map(|c| c.join("../recordings"))];
-    for folder in folders.into_iter().flatten() {
+    let recordings = corpus.as_ref().map(|c| c.join("../recordings")).filter(|_| format == "pprof");
+    for folder in [Some(own), corpus.map(|c| c.join(format)), recordings].into_iter().flatten() {
         let list = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
-        out.extend(list.filter(|p| !p.to_string_lossy().ends_with(".md") && !p.is_dir()));
+        out.extend(list.filter(|p| !p.to_string_lossy().ends_with(".md") && !p.to_string_lossy().ends_with(".tsv") && !p.is_dir()));
     }
     out.sort();
     out
+}
+
+/// Compares all tables of a file.
+fn compare(table: &mut Table, file: &str, path: &Path, engine: &Engine) {
+    let p = &engine.session.profiles[0];
+    let units: Vec<String> = p.value_types.iter().map(|v| v.unit.clone()).collect();
+    let questions = questions(units.len());
+    let Some(answers) = ask_go(&[path], &["-symbolize=remote".to_string()], &units, &questions) else { return };
+    table.file();
+    for (question, (total, theirs)) in questions.iter().zip(answers) {
+        let (our_total, ours) = ours(engine, 0, *question);
+        let what = format!("{} {} {}", p.value_types[question.0].name, GRANULARITIES[question.1].0, question.2);
+        let text = difference(&ours, &theirs);
+        table.check(file, &format!("{what} ({text})"), sorted(&ours) == sorted(&theirs), true);
+        table.check(file, &format!("{what} order"), weighty(&ours) == weighty(&theirs), true);
+        if !theirs.is_empty() {
+            table.check(file, &format!("{what} total"), our_total, total);
+        }
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
 #[test]
@@ -178,26 +201,39 @@ fn every_row_equals_go_tool_pprof() {
         return;
     }
     let mut table = Table::default();
-    for path in files() {
+    for path in files("pprof") {
         let engine = tables(std::fs::read(&path).unwrap());
-        let Some(p) = engine.session.profiles.first().filter(|p| p.format.starts_with("pprof")) else { continue };
-        table.file();
-        let file = path.file_name().unwrap().to_string_lossy().into_owned();
-        let units: Vec<String> = p.value_types.iter().map(|v| v.unit.clone()).collect();
-        let questions = questions(units.len());
-        let Some(answers) = ask_go(&[&path], &["-symbolize=remote".to_string()], &units, &questions) else { continue };
-        for (question, (total, theirs)) in questions.iter().zip(answers) {
-            let (our_total, ours) = ours(&engine, 0, *question);
-            let what = format!("{} {} {}", p.value_types[question.0].name, GRANULARITIES[question.1].0, question.2);
-            let text = difference(&ours, &theirs);
-            table.check(&file, &format!("{what} ({text})"), sorted(&ours) == sorted(&theirs), true);
-            table.check(&file, &format!("{what} order"), weighty(&ours) == weighty(&theirs), true);
-            if !theirs.is_empty() {
-                table.check(&file, &format!("{what} total"), our_total, total);
-            }
+        if engine.session.profiles.first().is_some_and(|p| p.format == "pprof") {
+            compare(&mut table, &file_name(&path), &path, &engine);
         }
     }
     table.finish("go tool pprof", &[]);
+}
+
+#[test]
+fn old_forms_equal_go_tool_pprof() {
+    if !go() {
+        return;
+    }
+    let mut table = Table::default();
+    for path in files("pprof-legacy") {
+        // `go tool pprof` knows neither symbol sections nor the names that Go writes as comments.
+        let mut bytes = std::fs::read(&path).unwrap();
+        if bytes.starts_with(b"--- symbol") {
+            continue;
+        }
+        if let Ok(text) = std::str::from_utf8(&bytes).map(str::to_string)
+            && text.contains("\n#")
+        {
+            bytes = text.lines().filter(|l| !l.starts_with('#')).flat_map(|l| [l, "\n"]).collect::<String>().into_bytes();
+        }
+        let engine = tables(bytes);
+        let source = &engine.session.sources[0];
+        assert_eq!((source.format.as_str(), &source.error), ("pprof-legacy", &None), "{}", path.display());
+        assert_eq!(source.ledger.records_in, source.ledger.records_kept, "{}", path.display());
+        compare(&mut table, &file_name(&path), &path, &engine);
+    }
+    table.finish("go tool pprof, old forms", &[]);
 }
 
 /// What `go tool pprof` said about our own recordings: first lines of each table.

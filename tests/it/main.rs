@@ -18,6 +18,7 @@ mod hot_loops;
 mod labels;
 mod parts;
 mod perf_data;
+mod pprof_legacy;
 mod profile_analysis;
 mod profiles;
 mod services;

@@ -7,12 +7,6 @@ use crate::corpus::{expected, open, open_bytes};
 const KNOWN: &[(&str, &str)] = &[
     ("gecko/", "Firefox"),
     ("speedscope/", "speedscope"),
-    ("pprof-legacy/gonotes--1.net.http.pprof.goroutine.debug1.txt", "debug=1"),
-    ("pprof-legacy/gpprof--cppbench.contention", "contention"),
-    ("pprof-legacy/gpprof--cppbench.cpu", "CPU profile of gperftools"),
-    ("pprof-legacy/gpprof--gobench.cpu", "CPU profile of gperftools"),
-    ("pprof-legacy/gpprof--cppbench.heap", "heap profile"),
-    ("pprof-legacy/gpprof--java.heap", "heap profile"),
     ("other/dhat2fg--dhat-heap.json", "DHAT"),
     ("other/ffprof--art-trace-regular", "Android"),
     ("other/ffprof--dhat", "DHAT"),
@@ -39,7 +33,7 @@ const KNOWN: &[(&str, &str)] = &[
 #[test]
 fn the_corpus_is_named() {
     let mut wrong = Vec::new();
-    let folders = ["gecko", "speedscope", "pprof-legacy", "other"];
+    let folders = ["gecko", "speedscope", "other"];
     let mut files = 0;
     for (file, _, _) in expected(&[&folders[..], &["chrome-trace"]].concat()) {
         let row = KNOWN.iter().find(|(start, _)| file.starts_with(start));
