@@ -1,10 +1,14 @@
 //! Formats: bytes to tables. A format is one file and one line in [`FORMATS`].
 
 pub mod archive;
+pub mod callgrind;
+pub mod callgrind_paths;
 pub mod chrome_slices;
 pub mod chrome_trace;
 pub mod cpuprofile;
 pub mod datadog;
+pub mod dhat;
+pub mod dtrace;
 pub mod folded;
 pub mod heapprofile;
 pub mod input;
@@ -52,6 +56,7 @@ pub mod pprof_tables;
 pub mod span_draft;
 pub mod span_parts;
 pub mod span_sink;
+pub mod stack_sink;
 pub mod stream;
 pub mod tar;
 pub mod unsupported;
@@ -86,6 +91,9 @@ pub const FORMATS: &[&dyn Format] = &[
     &folded::Folded,
     &cpuprofile::CpuProfile,
     &heapprofile::HeapProfile,
+    &callgrind::Callgrind,
+    &dhat::Dhat,
+    &dtrace::Dtrace,
     // Timelines.
     &chrome_trace::ChromeTrace,
     // Traces.

@@ -58,6 +58,58 @@ fn remove_templates(name: &str) -> String {
     }
 }
 
+/// A Rust name in the old mangling that a tool took apart without decoding it (`_$LT$T$u20$as$u20$a..B$GT$::f::h0123456789abcdef`),
+/// decoded and without its hash; `None` when the text is no such name.
+pub fn rust_text(name: &str) -> Option<String> {
+    // Clones of LLVM carry a suffix behind the hash.
+    let plain = name.split(" (.llvm.").next().unwrap_or(name);
+    let plain = plain.split(".llvm.").next().unwrap_or(plain);
+    let (path, hash) = plain.rsplit_once("::h")?;
+    if hash.len() != 16 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut out = String::with_capacity(path.len());
+    let mut segments = path.split("::").peekable();
+    while let Some(segment) = segments.next() {
+        // An underscore only keeps an identifier from beginning with a dollar sign.
+        let mut rest = segment.strip_prefix('_').filter(|s| s.starts_with('$')).unwrap_or(segment);
+        while !rest.is_empty() {
+            if let Some(tail) = rest.strip_prefix("..") {
+                out.push_str("::");
+                rest = tail;
+            } else if let Some((text, tail)) = rust_escape(rest) {
+                out.push(text);
+                rest = tail;
+            } else {
+                let end = rest.char_indices().skip(1).find(|(_, c)| matches!(c, '$' | '.')).map_or(rest.len(), |(at, _)| at);
+                out.push_str(&rest[..end]);
+                rest = &rest[end..];
+            }
+        }
+        if segments.peek().is_some() {
+            out.push_str("::");
+        }
+    }
+    Some(out)
+}
+
+/// `$LT$` and its kin at the start of a text, and what follows.
+fn rust_escape(text: &str) -> Option<(char, &str)> {
+    let (code, tail) = text.strip_prefix('$')?.split_once('$')?;
+    let c = match code {
+        "SP" => '@',
+        "BP" => '*',
+        "RF" => '&',
+        "LT" => '<',
+        "GT" => '>',
+        "LP" => '(',
+        "RP" => ')',
+        "C" => ',',
+        _ => char::from_u32(u32::from_str_radix(code.strip_prefix('u')?, 16).ok()?).filter(|c| !c.is_control())?,
+    };
+    Some((c, tail))
+}
+
 fn looks_like_cpp(name: &str) -> bool {
     // Java's `class.<init>` and Go's `foo.(*Bar[...]).Method` are neither.
     !name.contains(".<") && !name.contains("]).") && (name.contains(['<', '>', '[', ']']) || name.contains("::"))
@@ -91,6 +143,24 @@ fn remove_matching(name: &str, open: char, close: char) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rust_names_are_finished() {
+        for (text, shown) in [
+            ("std::rt::lang_start::_$u7b$$u7b$closure$u7d$$u7d$::h7cd9ec399e9db3f7", Some("std::rt::lang_start::{{closure}}")),
+            (
+                "_$LT$F$u20$as$u20$alloc..boxed..FnBox$LT$A$GT$$GT$::call_box::h8612a2a83552fc2d",
+                Some("<F as alloc::boxed::FnBox<A>>::call_box"),
+            ),
+            ("a::b::h08ca64c12e8a9bb0 (.llvm.15516475458848885060)", Some("a::b")),
+            ("a::_b::h08ca64c12e8a9bb0", Some("a::_b")),
+            ("a$b::h08ca64c12e8a9bb0", Some("a$b")),
+            ("a::hello", None),
+            ("h08ca64c12e8a9bb0", None),
+        ] {
+            assert_eq!(rust_text(text).as_deref(), shown, "{text}");
+        }
+    }
 
     #[test]
     fn as_pprof_writes_them() {

@@ -92,11 +92,6 @@ pub const KINDS: &[Kind] = &[
         &[StartHolds("", "Full thread dump ")],
     ),
     kind(
-        "stacks that DTrace counted",
-        "fold them with `stackcollapse.pl` of FlameGraph or `inferno-collapse-dtrace` and open the folded stacks",
-        &[StartHolds("CPU ", "FUNCTION:NAME")],
-    ),
-    kind(
         "stacks that bpftrace counted",
         "fold them with `stackcollapse-bpftrace.pl` of FlameGraph and open the folded stacks",
         &[StartHolds("Attaching ", "@["), StartHolds("@[\n", "]: ")],
@@ -143,14 +138,9 @@ pub const KINDS: &[Kind] = &[
         &[StartHolds("", "\nTRACE START [")],
     ),
     kind(
-        "a Callgrind or cachegrind file, which keeps costs per line and call and no stacks",
-        "record with `perf record -g PROGRAM` and open the text that `perf script` writes",
-        &[Start("# callgrind format"), StartHolds("version:", "\ncreator:"), StartHolds("", "\nevents: Ir")],
-    ),
-    kind(
-        "a Massif or DHAT file of Valgrind",
-        "record the heap with a profiler that writes pprof (Go, jemalloc_pprof, gperftools) and open that",
-        &[StartHolds("desc:", "\nsnapshot="), Keys(&["dhatFileVersion"])],
+        "a Massif file of Valgrind",
+        "record the same program with `valgrind --tool=dhat` and open that",
+        &[StartHolds("desc:", "\nsnapshot=")],
     ),
     kind(
         "a heaptrack recording",

@@ -22,6 +22,8 @@ mod pprof_legacy;
 mod profile_analysis;
 mod profiles;
 mod services;
+mod sniff;
+mod text_profiles;
 mod top;
 mod trace_formats;
 mod trace_readers;
