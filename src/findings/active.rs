@@ -76,8 +76,12 @@ pub fn is_cpu(p: &Profile) -> bool {
     cpu && p.slices.is_none() && is_cpu_event(&p.name)
 }
 
-/// perf events that tick with the CPU; tracepoints and faults do not. Profiles without an event name pass.
+/// Events that tick with the CPU: of perf; tracepoints and faults do not. Of Java Flight Recorder, the samples of running
+/// code; those of native methods mostly wait. Profiles without an event name pass.
 fn is_cpu_event(name: &str) -> bool {
+    if matches!(name, "jdk.ExecutionSample" | "jdk.CPUTimeSample" | "profiler.WallClockSample") {
+        return true;
+    }
     let base = name
         .trim_end_matches(':')
         .rsplit_once(':')

@@ -143,8 +143,12 @@ impl Site {
     }
 }
 
-/// How many samples the profiler took for a row: it scaled each up by 1 / (1 − e^(−size / rate)) (PROFILES 2.2).
+/// How many samples the profiler took for a row: it scaled each up by 1 / (1 − e^(−size / rate)) (PROFILES 2.2). A row that
+/// counts samples says it.
 fn raw_samples(cx: &Context<'_>, p: &Profile, sample: usize, bytes: i64, objects: i64) -> f64 {
+    if let Some(column) = p.value_of_kind(ValueKind::Samples) {
+        return p.samples.values[column].get(sample).map_or(0.0, |n| *n as f64);
+    }
     let labels = p.samples.labels.get(sample).map_or(&[][..], |set| p.labels.set(*set));
     let label = labels.iter().find(|l| l.text.is_none() && cx.session.strings.get(l.key) == "bytes").map(|l| l.number);
     let size = match label {
@@ -201,20 +205,24 @@ fn describe(
         value: Some(active.profile.value_types[columns.bytes].name.clone()),
         ..ViewRef::of(view)
     };
+    // Recorders of a sample's bytes alone do not know how many objects they stand for.
+    let (objects, among) = match columns.objects {
+        Some(_) => {
+            let (count, mean) = (format_count(site.objects as f64), size(mean));
+            (
+                format!("{count} objects ({}), {mean} on average; ", format_share(objects_share)),
+                format!(" in {count} objects of {mean} on average"),
+            )
+        }
+        None => (String::new(), String::new()),
+    };
     let mut evidence = vec![
         Evidence {
             text: format!("{} ({}) of {of} on its heaviest path in the flame graph", format_bytes(site.bytes as f64), format_share(p)),
             view: ViewRef { path: path.clone(), ..view(View::Flame) },
         },
         Evidence {
-            text: format!(
-                "{} objects ({}), {} on average; {} raw samples, so ±{}",
-                format_count(site.objects as f64),
-                format_share(objects_share),
-                size(mean),
-                format_count(site.raw.round()),
-                format_share(1.0 / site.raw.sqrt())
-            ),
+            text: format!("{objects}{} raw samples, so ±{}", format_count(site.raw.round()), format_share(1.0 / site.raw.sqrt())),
             view: ViewRef { function: Some(name.to_string()), ..view(View::Functions) },
         },
     ];
@@ -239,11 +247,9 @@ fn describe(
         tier: String::new(),
         title,
         message: format!(
-            "{name} {verb} {} ({} of {of}) in {} objects of {} on average{}.",
+            "{name} {verb} {} ({} of {of}){among}{}.",
             format_bytes(site.bytes as f64),
             format_share(p),
-            format_count(site.objects as f64),
-            size(mean),
             shape_text(tiny, large, grown)
         ),
         subject: Subject {

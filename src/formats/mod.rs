@@ -16,6 +16,12 @@ pub mod jaeger;
 pub mod jaeger_es;
 pub mod jaeger_proto;
 pub mod jaeger_span;
+pub mod jfr;
+pub mod jfr_bytes;
+pub mod jfr_constants;
+pub mod jfr_events;
+pub mod jfr_pauses;
+pub mod jfr_types;
 pub mod json;
 pub mod json_cut;
 pub mod json_mend;
@@ -94,6 +100,7 @@ pub const FORMATS: &[&dyn Format] = &[
     &callgrind::Callgrind,
     &dhat::Dhat,
     &dtrace::Dtrace,
+    &jfr::Jfr,
     // Timelines.
     &chrome_trace::ChromeTrace,
     // Traces.

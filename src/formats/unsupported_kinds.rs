@@ -16,11 +16,6 @@ pub const KINDS: &[Kind] = &[
         &[At(0, b"PERFFILE")],
     ),
     kind(
-        "a Java Flight Recorder recording (.jfr)",
-        "fold it with async-profiler's converter, `jfrconv recording.jfr recording.collapsed`, and open the folded stacks",
-        &[At(0, b"FLR\0")],
-    ),
-    kind(
         "a Java heap dump (.hprof), which lists objects and not where they were allocated",
         "record the allocations with async-profiler, `asprof -e alloc -d 30 -o collapsed -f alloc.collapsed PID`, and open that",
         &[At(0, b"JAVA PROFILE 1.0")],

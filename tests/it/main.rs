@@ -15,6 +15,7 @@ mod generator;
 mod go_pprof;
 mod growth;
 mod hot_loops;
+mod jfr;
 mod labels;
 mod parts;
 mod perf_data;
