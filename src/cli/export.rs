@@ -1,6 +1,8 @@
-//! `hotspan export`: folded stacks or a flame graph as SVG.
+//! `hotspan export`: folded stacks, a flame graph as SVG, or speedscope's JSON.
 
 use super::{Stop, labels, load, pick, write_out};
+use crate::model::Session;
+use crate::model::profile::Profile;
 use crate::report;
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -13,7 +15,7 @@ pub(super) struct Args {
     /// What to write
     #[arg(long, value_enum)]
     to: To,
-    /// Value type; without it the one that is shown first
+    /// Value type; without it the one that is shown first (speedscope: all, in profiles of their own)
     #[arg(long, value_name = "NAME")]
     value: Option<String>,
     #[command(flatten)]
@@ -27,6 +29,7 @@ pub(super) struct Args {
 enum To {
     Folded,
     Svg,
+    Speedscope,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
@@ -35,6 +38,19 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     if session.profiles.is_empty() {
         load::status(all_read)?;
         return Err(Stop::Usage("these files hold no profile, so there are no stacks to export".to_string()));
+    }
+    if args.to == To::Speedscope {
+        // Its files hold any number of profiles.
+        let only = args.value.as_deref().map(|name| columns(session, name)).transpose()?;
+        let written = report::speedscope::speedscope(session, only.as_deref());
+        if written.profiles == 0 {
+            return Err(Stop::Usage("no sample of these files has a positive weight, so there is nothing to export".to_string()));
+        }
+        for note in &written.notes {
+            eprintln!("hotspan: {note}");
+        }
+        write_out(args.out.as_ref(), &written.text)?;
+        return load::status(all_read);
     }
     // One file may hold several profiles (events of a perf script), and a value name picks those that have it.
     // Weights of different events must not be summed, so the first match is exported and the others are named.
@@ -53,8 +69,15 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             }
             folded.text
         }
-        To::Svg => report::svg::flame_graph(session, profile, value, None).map_err(Stop::Usage)?,
+        To::Svg | To::Speedscope => report::svg::flame_graph(session, profile, value, None).map_err(Stop::Usage)?,
     };
     write_out(args.out.as_ref(), &text)?;
     load::status(all_read)
+}
+
+/// All columns of this name, or the one that [`pick::pick`] finds.
+fn columns(session: &Session, name: &str) -> Result<Vec<(usize, usize)>, Stop> {
+    let named = |(row, p): (usize, &Profile)| p.value_index(name).map(|value| (row, value));
+    let found: Vec<(usize, usize)> = session.profiles.iter().enumerate().filter_map(named).collect();
+    if found.is_empty() { Ok(vec![pick::pick(session, Some(name))?]) } else { Ok(found) }
 }

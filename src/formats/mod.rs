@@ -62,6 +62,8 @@ pub mod pprof_tables;
 pub mod span_draft;
 pub mod span_parts;
 pub mod span_sink;
+pub mod speedscope;
+pub mod speedscope_profile;
 pub mod stack_sink;
 pub mod stream;
 pub mod tar;
@@ -101,6 +103,7 @@ pub const FORMATS: &[&dyn Format] = &[
     &dhat::Dhat,
     &dtrace::Dtrace,
     &jfr::Jfr,
+    &speedscope::Speedscope,
     // Timelines.
     &chrome_trace::ChromeTrace,
     // Traces.

@@ -164,11 +164,6 @@ pub const KINDS: &[Kind] = &[
         &[Keys(&["meta", "threads"]), Keys(&["meta", "libs"]), KeysHold(&["meta"], "\"preprocessedProfileVersion\"")],
     ),
     kind(
-        "a speedscope profile",
-        "have its recorder write another form: py-spy `--format raw`, rbspy `--format collapsed`, `dotnet-trace convert --format Chromium`",
-        &[KeysHold(&["$schema"], "speedscope"), Keys(&["shared", "profiles"])],
-    ),
-    kind(
         "an archive of web requests (.har)",
         "record the page with DevTools' Performance panel and open the Chrome trace it saves",
         &[KeysHold(&["log"], "\"entries\""), KeysHold(&["log"], "\"creator\"")],

@@ -5,4 +5,5 @@ pub mod folded;
 pub mod histogram;
 pub mod inspect;
 pub mod markdown;
+pub mod speedscope;
 pub mod svg;

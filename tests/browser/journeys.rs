@@ -293,6 +293,7 @@ fn findings_are_taken_away() {
         ("Findings as Markdown", "hotspan-findings.md"),
         ("Flame graph as SVG", "cpu.svg"),
         ("Folded stacks", "cpu.folded"),
+        ("speedscope JSON", "cpu.speedscope.json"),
     ] {
         browser.eval(&format!("[...document.querySelectorAll('#export-menu button')].find(b => b.textContent === '{label}').click()"));
         let file = folder.join(name);
@@ -302,6 +303,7 @@ fn findings_are_taken_away() {
         }
         let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{name}: {e}"));
         match name.rsplit('.').next() {
+            Some("json") if name.contains("speedscope") => assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["exporter"], "hotspan"),
             Some("json") => assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["schema"], "hotspan.report/1"),
             Some("svg") => assert!(text.contains("<svg")),
             Some("folded") => assert!(text.lines().all(|l| l.rsplit(' ').next().is_some_and(|n| n.parse::<i64>().is_ok()))),

@@ -24,6 +24,7 @@ mod profile_analysis;
 mod profiles;
 mod services;
 mod sniff;
+mod speedscope;
 mod text_profiles;
 mod top;
 mod trace_formats;

@@ -6,7 +6,6 @@ use crate::corpus::{expected, open, open_bytes};
 /// to read the file.
 const KNOWN: &[(&str, &str)] = &[
     ("gecko/", "Firefox"),
-    ("speedscope/", "speedscope"),
     ("other/ffprof--art-trace-regular", "Android"),
     ("other/gonotes--1.net.http.pprof.goroutine.debug2.txt", "goroutines"),
     ("other/inferno--CallTreeSummary.csv", "Visual Studio"),
@@ -26,7 +25,7 @@ const KNOWN: &[(&str, &str)] = &[
 #[test]
 fn the_corpus_is_named() {
     let mut wrong = Vec::new();
-    let folders = ["gecko", "speedscope", "other"];
+    let folders = ["gecko", "other"];
     let mut files = 0;
     for (file, _, _) in expected(&folders) {
         let row = KNOWN.iter().find(|(start, _)| file.starts_with(start));

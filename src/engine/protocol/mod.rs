@@ -93,6 +93,8 @@ pub enum ExportKind {
     Svg,
     /// Folded stacks.
     Folded,
+    /// speedscope's JSON, with every profile of the session.
+    Speedscope,
 }
 
 /// Head of the answer to [`Request::Export`].

@@ -56,6 +56,13 @@ pub fn answer(engine: &Engine, what: ExportKind, query: &SampleQuery, finding: O
             };
             (format!("{stem}.folded"), "text/plain", folded.text, note)
         }
+        ExportKind::Speedscope => {
+            let written = report::speedscope::speedscope(session, None);
+            if written.profiles == 0 {
+                return Err(Failure::new("no sample has a positive weight, so there is nothing to export"));
+            }
+            (format!("{stem}.speedscope.json"), "application/json", written.text, written.notes.join(" "))
+        }
     };
     let head = serde_json::to_string(&ExportHead { name, mime: mime.to_string(), note }).map_err(|e| Failure::new(e.to_string()))?;
     Ok(Slabs { head, slabs: vec![Slab::U8(text.into_bytes())] })

@@ -116,6 +116,7 @@ pub fn Bar(props: &BarProps) -> Html {
                         { entry(ExportKind::Markdown, "Findings as Markdown", true) }
                         { entry(ExportKind::Svg, "Flame graph as SVG", has_profiles) }
                         { entry(ExportKind::Folded, "Folded stacks", has_profiles) }
+                        { entry(ExportKind::Speedscope, "speedscope JSON", has_profiles) }
                     </ul>
                 </details>
             }
