@@ -3,9 +3,10 @@
 use super::call_tree::{NO_NODE, stack_path};
 use super::flame::{FlameBoxes, MAX_BOXES, Track};
 use super::weights::Selection;
-use crate::base::ids::FuncId;
+use crate::base::ids::{FuncId, StackId};
 use crate::model::Session;
 use crate::model::profile::Profile;
+use std::collections::HashMap;
 
 /// A sample stands for the time up to the next sample of its thread, unless that is more than this many median intervals
 /// away: then for one median interval, because nothing is known about the rest.
@@ -27,7 +28,8 @@ pub fn chart(session: &Session, selection: Selection) -> Option<FlameBoxes> {
                 {
                     let s = &session.symbols;
                     let func = s.funcs.canonical[s.frames.func[s.stacks.frame[stack.index()].index()].index()];
-                    tracks[t].1.slice(func, slices.start_ns[i], slices.duration_ns[i].max(0), slices.depth[i]);
+                    let slice = Slice { stack, above: s.stacks.prefix[stack.index()], func };
+                    tracks[t].1.slice(slice, slices.start_ns[i], slices.duration_ns[i].max(0), slices.depth[i]);
                 }
             }
         }
@@ -116,8 +118,18 @@ struct Drawing {
     func: Vec<FuncId>,
     start: Vec<i64>,
     end: Vec<i64>,
-    /// Boxes that may still get children or grow, outermost first.
+    /// Boxes that may still get children or grow, outermost first; for slices the last box of each row.
     open: Vec<u32>,
+    /// For slices: their paths, and the last box of each path.
+    stack: Vec<StackId>,
+    by_stack: HashMap<StackId, u32>,
+}
+
+/// What a slice is, without its time.
+struct Slice {
+    stack: StackId,
+    above: StackId,
+    func: FuncId,
 }
 
 impl Drawing {
@@ -135,9 +147,28 @@ impl Drawing {
         self.open.push(node);
     }
 
-    fn slice(&mut self, func: FuncId, start: i64, duration: i64, depth: u32) {
-        self.open.truncate(depth as usize);
-        self.push(func, start, start.saturating_add(duration));
+    /// Draws a slice on its row. It belongs to the slice of its path that is open: on the row above, or further up where it
+    /// overlaps others. Rows may also stand side by side without belonging together (what was under way at once).
+    fn slice(&mut self, slice: Slice, start: i64, duration: i64, depth: u32) {
+        let end = start.saturating_add(duration);
+        let around = |node: u32| node != NO_NODE && self.start[node as usize] <= start && self.end[node as usize] >= start;
+        let row = depth as usize;
+        let above =
+            (row > 0).then(|| self.open.get(row - 1).copied()).flatten().filter(|n| around(*n) && self.stack[*n as usize] == slice.above);
+        let parent = match above.or_else(|| self.by_stack.get(&slice.above).copied().filter(|n| around(*n))) {
+            Some(node) if !slice.above.is_none() => node,
+            _ => NO_NODE,
+        };
+        let node = self.parent.len() as u32;
+        self.parent.push(parent);
+        self.depth.push(depth);
+        self.func.push(slice.func);
+        self.start.push(start);
+        self.end.push(end);
+        self.stack.push(slice.stack);
+        self.open.resize(self.open.len().max(row + 1), NO_NODE);
+        self.open[row] = node;
+        self.by_stack.insert(slice.stack, node);
     }
 
     fn samples(&mut self, session: &Session, p: &Profile, samples: &[(i64, u32)], fallback: i64) {

@@ -41,6 +41,9 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     }
     if args.to == To::Speedscope {
         // Its files hold any number of profiles.
+        let (profile, _) = pick::pick(session, args.value.as_deref())?;
+        let narrowed = labels::apply(session, profile, &args.labels)?;
+        let session = narrowed.as_ref().unwrap_or(session);
         let only = args.value.as_deref().map(|name| columns(session, name)).transpose()?;
         let written = report::speedscope::speedscope(session, only.as_deref());
         if written.profiles == 0 {

@@ -1,15 +1,16 @@
-//! Chrome trace slices: matching of begin and end, nesting, self times.
+//! Chrome trace slices: matching of begin and end, tracks, the profile of all of them.
 
 use super::Import;
+use super::chrome_async::Asyncs;
+use super::chrome_nest::{Nested, nest};
 use super::json::Scalar;
-use crate::base::ids::{StackId, StringId, ThreadId};
+use crate::base::ids::{StringId, ThreadId};
 use crate::base::pack::{Packer, Unpacker};
 use crate::model::TimelineCounts;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::join::Landed;
 use crate::model::profile::{Profile, SliceTable, Thread, ValueKind, ValueType};
-use crate::model::symbols::{FrameKey, FuncKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const STRAY_END: DiagnosticCode = DiagnosticCode {
     code: "chrome-trace/end-without-begin",
@@ -32,6 +33,10 @@ const OVERLAP: DiagnosticCode = DiagnosticCode {
     message: "Slices of one thread overlap without nesting; they are kept whole, on a row of their own.",
 };
 
+/// The synthetic number of the first id that is a text; the following ones count down. Real ids may be negative, but none is
+/// as small as this.
+const FIRST_TEXT: i64 = -1 << 48;
+
 /// Phases in the order in which they are matched at one time.
 #[derive(Clone, Copy, PartialEq)]
 enum Mark {
@@ -47,6 +52,8 @@ pub struct Slices {
     processes: BTreeMap<i64, String>,
     /// Synthetic numbers of ids that are texts.
     texts: BTreeMap<String, i64>,
+    /// Asynchronous events.
+    pub asyncs: Asyncs,
 }
 
 #[derive(Default)]
@@ -60,7 +67,8 @@ struct Track {
 }
 
 impl Slices {
-    fn number(&mut self, id: &Scalar<'_>) -> Option<i64> {
+    /// The number of a process or thread id; texts get one of their own.
+    pub fn number(&mut self, id: &Scalar<'_>) -> Option<i64> {
         match id {
             Scalar::Null => None,
             Scalar::Text(text) if text.trim().parse::<i64>().is_err() => Some(self.text_number(text)),
@@ -72,9 +80,33 @@ impl Slices {
         if let Some(known) = self.texts.get(text) {
             return *known;
         }
-        let next = -2 - self.texts.len() as i64;
+        let next = FIRST_TEXT - self.texts.len() as i64;
         self.texts.insert(text.to_string(), next);
         next
+    }
+
+    /// The text of a synthetic number.
+    fn text_of(&self, number: i64) -> Option<&str> {
+        if number > FIRST_TEXT {
+            return None;
+        }
+        self.texts.iter().find(|(_, n)| **n == number).map(|(text, _)| text.as_str())
+    }
+
+    /// A thread as people know it: ids that are texts become names where there is no other.
+    pub fn thread(&self, pid: i64, tid: i64, name: &str) -> Thread {
+        let shown = |number: i64, given: &str| match self.text_of(number) {
+            Some(text) => (-1, if given.is_empty() { text.to_string() } else { given.to_string() }),
+            None => (number, given.to_string()),
+        };
+        let (pid, process) = shown(pid, self.processes.get(&pid).map_or("", String::as_str));
+        let (tid, name) = shown(tid, name);
+        Thread { name, pid, tid, process }
+    }
+
+    /// Names of threads by process and thread.
+    pub fn thread_names(&self) -> BTreeMap<(i64, i64), String> {
+        self.tracks.iter().filter_map(|t| Some(((t.pid, t.tid), t.name.clone()?))).collect()
     }
 
     fn row(&mut self, pid: i64, tid: i64) -> usize {
@@ -126,6 +158,7 @@ impl Slices {
         texts.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
         let own: BTreeMap<i64, i64> = texts.into_iter().map(|(number, text)| (number, self.text_number(&text))).collect();
         let number = |n: i64| own.get(&n).copied().unwrap_or(n);
+        self.asyncs.join(&next.asyncs, landed, &number);
         for track in next.tracks {
             let row = self.row(number(track.pid), number(track.tid));
             let to = &mut self.tracks[row];
@@ -148,6 +181,7 @@ impl Slices {
             out.number(*pid as u64);
             out.text(name);
         }
+        self.asyncs.pack(out);
         out.number(self.tracks.len() as u64);
         for t in &self.tracks {
             out.number(t.pid as u64);
@@ -172,6 +206,7 @@ impl Slices {
         for _ in 0..from.number()? {
             out.processes.insert(from.number()? as i64, from.text()?);
         }
+        out.asyncs = Asyncs::unpack(from)?;
         for _ in 0..from.number()? {
             let (pid, tid) = (from.number()? as i64, from.number()? as i64);
             let (named, name) = (from.number()? == 1, from.text()?);
@@ -210,6 +245,13 @@ impl Slices {
         profile.samples.stack.reserve(total);
         profile.samples.thread.reserve(total);
         profile.samples.values[0].reserve(total);
+        let asyncs = std::mem::take(&mut self.asyncs).finish(import);
+        if !asyncs.is_empty() {
+            // Time that something was under way is no time of a thread: it has a column of its own.
+            profile.value_types.push(ValueType { name: "async".into(), unit: "nanoseconds".into(), kind: ValueKind::Other });
+            profile.samples.values.push(Vec::with_capacity(total));
+        }
+        let pairs: BTreeSet<(i64, i64)> = self.tracks.iter().map(|t| (t.pid, t.tid)).collect();
         for mut track in std::mem::take(&mut self.tracks) {
             counts.threads += 1;
             match_marks(&mut track, last, import);
@@ -217,25 +259,50 @@ impl Slices {
                 continue;
             }
             counts.slices += track.slices.len() as u64;
-            let thread = ThreadId::from_index(profile.threads.len());
-            profile.threads.push(Thread {
-                name: track.name.clone().unwrap_or_default(),
-                pid: track.pid,
-                tid: track.tid,
-                process: self.processes.get(&track.pid).cloned().unwrap_or_default(),
-            });
-            nest(track.slices, thread, &mut table, &mut profile, import);
+            // Thread 0 is the main thread, whose id is that of its process, unless that one is there too.
+            let main = track.tid == 0 && track.pid > 0 && !pairs.contains(&(track.pid, track.pid));
+            let tid = if main { track.pid } else { track.tid };
+            let thread = self.thread(track.pid, tid, track.name.as_deref().unwrap_or(""));
+            let mut nested = Nested::default();
+            nested.reserve(track.slices.len());
+            nest(track.slices, &mut nested, Some(OVERLAP), import);
+            append(nested, thread, 0, &mut table, &mut profile);
+        }
+        for track in asyncs {
+            let cat = if track.cat.is_none() { "" } else { import.session.strings.get(track.cat) };
+            let name = if cat.is_empty() { "async".to_string() } else { format!("async {cat}") };
+            let thread = self.thread(track.pid, -1, &name);
+            append(track.slices, thread, 1, &mut table, &mut profile);
         }
         if !table.start_ns.is_empty() {
             let first = table.start_ns.iter().min().copied().unwrap_or(0);
             let end = table.start_ns.iter().zip(&table.duration_ns).map(|(s, d)| s.saturating_add(*d)).max().unwrap_or(first);
             profile.duration_ns = end.saturating_sub(first);
-            import.ledger.weigh("time", "nanoseconds", profile.total(0), true);
+            for (column, value) in profile.value_types.iter().enumerate() {
+                import.ledger.weigh(&value.name, &value.unit, profile.total(column), true);
+            }
             profile.slices = Some(table);
             import.session.profiles.push(profile);
         }
         counts
     }
+}
+
+/// Appends the slices of a track; their self times go to one column.
+fn append(nested: Nested, thread: Thread, column: usize, table: &mut SliceTable, profile: &mut Profile) {
+    let id = ThreadId::from_index(profile.threads.len());
+    profile.threads.push(thread);
+    let rows = nested.len();
+    profile.samples.stack.extend_from_slice(&nested.stack);
+    profile.samples.thread.extend(std::iter::repeat_n(id, rows));
+    for (i, values) in profile.samples.values.iter_mut().enumerate() {
+        if i == column { values.extend_from_slice(&nested.own) } else { values.extend(std::iter::repeat_n(0, rows)) }
+    }
+    table.stack.extend_from_slice(&nested.stack);
+    table.thread.extend(std::iter::repeat_n(id, rows));
+    table.start_ns.extend_from_slice(&nested.start);
+    table.duration_ns.extend_from_slice(&nested.duration);
+    table.depth.extend_from_slice(&nested.depth);
 }
 
 /// Turns begin and end events into slices.
@@ -297,60 +364,5 @@ fn stray(early: &mut BTreeMap<StringId, u32>, import: &mut Import<'_>) {
         import.ledger.records_kept = import.ledger.records_kept.saturating_sub(count);
         let text = import.session.strings.get(name).to_string();
         import.ledger.diagnostics.report_many(STRAY_END, count, At::File, &text);
-    }
-}
-
-struct Open {
-    start: i64,
-    end: i64,
-    stack: StackId,
-    sample: usize,
-    depth: u32,
-    /// Up to where children were subtracted from the self time.
-    covered: i64,
-}
-
-/// Nests the slices of one thread and appends them to the tables.
-fn nest(mut slices: Vec<(i64, i64, StringId)>, thread: ThreadId, table: &mut SliceTable, profile: &mut Profile, import: &mut Import<'_>) {
-    slices.sort_by_key(|s| (s.0, std::cmp::Reverse(s.1)));
-    let mut open: Vec<Open> = Vec::new();
-    for (start, duration, name) in slices {
-        let end = start.saturating_add(duration);
-        // A slice without length at a border belongs to what begins there or is still open, but not to another one without
-        // length: a thousand at one time stand side by side and not on a tower.
-        while open.last().is_some_and(|o| o.end < start || o.end == start && (duration > 0 || o.start == start)) {
-            open.pop();
-        }
-        let mut depth = open.last().map_or(0, |o| o.depth + 1);
-        if open.last().is_some_and(|o| end > o.end) {
-            let text = import.session.strings.get(name).to_string();
-            import.report(OVERLAP, At::File, &text);
-            while open.last().is_some_and(|o| end > o.end) {
-                open.pop();
-            }
-            depth = depth.max(open.last().map_or(0, |o| o.depth + 1));
-        }
-        let session = &mut *import.session;
-        let func = session.symbols.funcs.intern(FuncKey::named(name));
-        let frame = session.symbols.frames.intern(FrameKey::of(func));
-        let parent = open.last().map_or(StackId::NONE, |o| o.stack);
-        let stack = session.symbols.stacks.push(parent, frame);
-        if let Some(o) = open.last_mut() {
-            let from = start.max(o.covered);
-            if end > from {
-                profile.samples.values[0][o.sample] -= end - from;
-                o.covered = end;
-            }
-        }
-        table.stack.push(stack);
-        table.thread.push(thread);
-        table.start_ns.push(start);
-        table.duration_ns.push(duration);
-        table.depth.push(depth);
-        let sample = profile.samples.stack.len();
-        profile.samples.stack.push(stack);
-        profile.samples.thread.push(thread);
-        profile.samples.values[0].push(duration);
-        open.push(Open { start, end, stack, sample, depth, covered: start });
     }
 }

@@ -1,6 +1,8 @@
 //! Chrome Trace Event JSON (the Trace Event Format document; behaviour of perfetto and catapult where it is silent):
 //! object form, array form, and arrays that were never closed.
 
+use super::chrome_async::{self, Act, Key};
+use super::chrome_profiles::{Held, Profiles, id_text};
 use super::chrome_slices::Slices;
 use super::json::{Broken, Json, Scalar, Stop, Text, outline};
 use super::json_cut::Mark;
@@ -8,6 +10,7 @@ use super::json_mend::record;
 use super::parts::{InParts, Part, PartReader, read_whole};
 use super::span_sink::CUT;
 use super::{Format, Import, ImportError, Prefix, Sniff};
+use crate::base::ids::StringId;
 use crate::base::pack::{Packer, Unpacker};
 use crate::model::TimelineCounts;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
@@ -36,7 +39,12 @@ const NO_DURATION: DiagnosticCode = DiagnosticCode {
 const NOT_DRAWN: DiagnosticCode = DiagnosticCode {
     code: "chrome-trace/not-drawn",
     level: Level::Info,
-    message: "Asynchronous, object, memory and sampling events are counted but have no place in the flame chart.",
+    message: "Object, memory and context events are counted but have no place in the flame chart.",
+};
+const NO_ID: DiagnosticCode = DiagnosticCode {
+    code: "chrome-trace/async-without-id",
+    level: Level::Notice,
+    message: "Asynchronous events without an id, which the format demands, belong to those of their thread.",
 };
 
 /// The format.
@@ -110,7 +118,8 @@ impl InParts for ChromeTrace {
             asyncs: from.number()?,
             ..TimelineCounts::default()
         };
-        Some(Box::new(Reader { counts, slices: Slices::unpack(from)?, ..Reader::default() }))
+        let slices = Slices::unpack(from)?;
+        Some(Box::new(Reader { counts, slices, profiles: Profiles::unpack(from)?, ..Reader::default() }))
     }
 }
 
@@ -123,6 +132,7 @@ struct Reader {
     spare: Vec<u8>,
     counts: TimelineCounts,
     slices: Slices,
+    profiles: Profiles,
     /// The file may end here without being damaged.
     in_array: bool,
     /// The part has ended at a boundary.
@@ -159,11 +169,14 @@ impl PartReader for Reader {
         self.counts.flows += next.counts.flows;
         self.counts.asyncs += next.counts.asyncs;
         self.slices.join(next.slices, landed);
+        self.profiles.join(&next.profiles);
     }
 
     fn finish(&mut self, import: &mut Import<'_>) {
         // What was read before a break is shown all the same.
+        let names = self.slices.thread_names();
         import.timeline = Some(self.slices.finish(self.counts, import));
+        self.profiles.finish(&mut self.slices, &names, import);
     }
 
     fn pack(&self, out: &mut Packer) {
@@ -172,6 +185,7 @@ impl PartReader for Reader {
         out.number(self.counts.flows);
         out.number(self.counts.asyncs);
         self.slices.pack(out);
+        self.profiles.pack(out);
     }
 }
 
@@ -197,8 +211,35 @@ impl Reader {
         while !self.ended && json.next_key(&mut self.key)? {
             if self.key == "traceEvents" && json.eat(b'[')? {
                 self.events(json, import)?;
+            } else if self.key == "stackFrames" && json.eat(b'{')? {
+                self.stack_frames(json)?;
+            } else if self.key == "samples" && json.eat(b'[')? {
+                self.samples(json, import)?;
             } else {
                 json.skip()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stack_frames(&mut self, json: &mut Json<'_>) -> Result<(), Stop> {
+        while json.next_key(&mut self.key)? {
+            let at = json.position();
+            json.raw(&mut self.raw)?;
+            self.profiles.hold(Held::Frame, at, &[self.key.as_bytes(), &[0], &self.raw]);
+        }
+        Ok(())
+    }
+
+    fn samples(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
+        while json.next_item()? {
+            let at = json.position();
+            json.raw(&mut self.raw)?;
+            import.ledger.records_in += 1;
+            import.ledger.records_kept += 1;
+            self.profiles.hold(Held::Sample, at, &[&self.raw]);
+            if import.ledger.records_in.is_multiple_of(8192) {
+                import.tick(import.ledger.records_in)?;
             }
         }
         Ok(())
@@ -230,9 +271,17 @@ impl Reader {
                 continue;
             }
             let (raw, mut spare) = (std::mem::take(&mut self.raw), std::mem::take(&mut self.spare));
-            match record::<Event<'_>>(&raw, &mut spare, at, import) {
+            spare.clear();
+            let held = match record::<Event<'_>>(&raw, &mut spare, at, import) {
                 Ok(event) => self.event(&event, at, import),
-                Err(e) => import.report(BAD_EVENT, At::Byte(at), &e.to_string()),
+                Err(e) => {
+                    import.report(BAD_EVENT, At::Byte(at), &e.to_string());
+                    None
+                }
+            };
+            if let Some(kind) = held {
+                // What had to be mended is kept mended.
+                self.profiles.hold(kind, at, &[if spare.is_empty() { &raw } else { &spare }]);
             }
             (self.raw, self.spare) = (raw, spare);
             if import.ledger.records_in.is_multiple_of(8192) {
@@ -241,21 +290,14 @@ impl Reader {
         }
     }
 
-    fn event(&mut self, e: &Event<'_>, at: u64, import: &mut Import<'_>) {
+    /// Takes an event; `Some` when its record is to be kept for later.
+    fn event(&mut self, e: &Event<'_>, at: u64, import: &mut Import<'_>) -> Option<Held> {
         let phase = e.ph.as_ref().map_or("", |p| &*p.0);
         let name = e.name.as_ref().map_or("", |n| &*n.0);
         if phase == "M" {
             import.ledger.records_kept += 1;
-            let given = e.args.as_ref().and_then(|a| a.name.as_deref());
-            match (name, given) {
-                ("thread_name", Some(given)) => {
-                    let track = self.slices.track(&e.pid, &e.tid);
-                    self.slices.name_thread(track, given);
-                }
-                ("process_name", Some(given)) => self.slices.name_process(&e.pid, given),
-                _ => {}
-            }
-            return;
+            self.metadata(name, e);
+            return None;
         }
         let Some(ts) = e.ts.thousandths() else {
             // `{}` is a legal filler at the end of arrays.
@@ -265,10 +307,13 @@ impl Reader {
             } else {
                 import.report(BAD_EVENT, At::Byte(at), &format!("phase {phase:?} without a time: {name}"));
             }
-            return;
+            return None;
         };
         let label = if name.is_empty() { "(unnamed)" } else { name };
-        let name_id = import.session.strings.intern(label);
+        if phase.is_empty() {
+            import.report(BAD_EVENT, At::Byte(at), label);
+            return None;
+        }
         import.ledger.records_kept += 1;
         match phase {
             "X" => {
@@ -277,31 +322,69 @@ impl Reader {
                     import.report(NO_DURATION, At::Byte(at), label);
                 }
                 let track = self.slices.track(&e.pid, &e.tid);
-                self.slices.complete(track, name_id, ts, duration.unwrap_or(0).max(0));
+                self.slices.complete(track, import.session.strings.intern(label), ts, duration.unwrap_or(0).max(0));
             }
             "B" => {
                 let track = self.slices.track(&e.pid, &e.tid);
-                self.slices.begin(track, name_id, ts);
+                self.slices.begin(track, import.session.strings.intern(label), ts);
             }
             "E" => {
                 let track = self.slices.track(&e.pid, &e.tid);
-                let name = if name.is_empty() { crate::base::ids::StringId::NONE } else { name_id };
+                let name = if name.is_empty() { StringId::NONE } else { import.session.strings.intern(name) };
                 self.slices.end(track, name, ts);
             }
-            "i" | "I" | "R" => self.counts.instants += 1,
-            "C" => self.counts.counters += 1,
-            "s" | "t" | "f" => self.counts.flows += 1,
             "b" | "S" => {
                 self.counts.asyncs += 1;
-                import.report(NOT_DRAWN, At::Byte(at), label);
+                self.asynchronous(Act::Begin, phase, ts, e, at, import);
             }
-            "" => {
-                import.ledger.records_kept -= 1;
-                import.report(BAD_EVENT, At::Byte(at), label);
+            "e" | "F" => self.asynchronous(Act::End, phase, ts, e, at, import),
+            "n" => self.asynchronous(Act::Instant, phase, ts, e, at, import),
+            "T" => self.asynchronous(Act::Into, phase, ts, e, at, import),
+            "p" => self.asynchronous(Act::Past, phase, ts, e, at, import),
+            "i" | "I" | "R" => {
+                self.counts.instants += 1;
+                return (name == "CpuProfile").then_some(Held::V8);
             }
-            "n" | "e" | "T" | "p" | "F" => {}
+            "C" => self.counts.counters += 1,
+            "s" | "t" | "f" => self.counts.flows += 1,
+            "P" => return Some(if matches!(name, "Profile" | "ProfileChunk" | "CpuProfile") { Held::V8 } else { Held::Sample }),
             _ => import.report(NOT_DRAWN, At::Byte(at), label),
         }
+        None
+    }
+
+    fn metadata(&mut self, name: &str, e: &Event<'_>) {
+        let given = e.args.as_ref().and_then(|a| a.name.as_deref());
+        match (name, given) {
+            ("thread_name", Some(given)) => {
+                let track = self.slices.track(&e.pid, &e.tid);
+                self.slices.name_thread(track, given);
+            }
+            ("process_name", Some(given)) => self.slices.name_process(&e.pid, given),
+            _ => {}
+        }
+    }
+
+    fn asynchronous(&mut self, act: Act, phase: &str, time: i64, e: &Event<'_>, at: u64, import: &mut Import<'_>) {
+        let pid = self.slices.number(&e.pid).unwrap_or(0);
+        let (mut id, mut local) = id_text(&e.id, &e.id2);
+        if e.id == Scalar::Null && e.id2 == Scalar::Null {
+            import.report(NO_ID, At::Byte(at), phase);
+            id = format!("thread {}", self.slices.number(&e.tid).unwrap_or(pid));
+            local = true;
+        }
+        let strings = &mut import.session.strings;
+        let mut text = |text: Option<&str>| text.filter(|t| !t.is_empty()).map_or(StringId::NONE, |t| strings.intern(t));
+        let key = Key {
+            legacy: matches!(phase, "S" | "T" | "p" | "F"),
+            cat: text(e.cat.as_ref().map(|c| &*c.0)),
+            scope: text(e.scope.as_ref().map(|s| &*s.0)),
+            id: text(Some(&id)),
+            pid: if local { pid } else { i64::MIN },
+        };
+        let step = text(e.args.as_ref().and_then(|a| a.step.as_deref()));
+        let name = text(e.name.as_ref().map(|n| &*n.0));
+        self.slices.asyncs.add(key, chrome_async::Event { time, act, name, step, pid });
     }
 }
 
@@ -321,13 +404,23 @@ struct Event<'a> {
     pid: Scalar<'a>,
     #[serde(borrow, default)]
     tid: Scalar<'a>,
+    #[serde(borrow, default)]
+    id: Scalar<'a>,
+    #[serde(borrow, default)]
+    id2: Scalar<'a>,
+    #[serde(borrow, default)]
+    cat: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    scope: Option<Text<'a>>,
     #[serde(default)]
     args: Option<Args>,
 }
 
-/// Of the arguments only a metadata event's `name` matters here; texts such as `__stripped__` are legal.
+/// Of the arguments a metadata event's `name` and a step's `step` matter here; texts such as `__stripped__` are legal.
+#[derive(Default)]
 struct Args {
     name: Option<String>,
+    step: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for Args {
@@ -339,37 +432,37 @@ impl<'de> Deserialize<'de> for Args {
                 f.write_str("arguments")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Args, A::Error> {
-                let mut name = None;
+                let mut out = Args::default();
                 while let Some(key) = map.next_key::<Text<'de>>()? {
-                    if key.0 == "name" {
-                        name = Some(map.next_value::<Text<'de>>()?.0.into_owned());
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
+                    match &*key.0 {
+                        "name" => out.name = Some(map.next_value::<Text<'de>>()?.0.into_owned()),
+                        "step" => out.step = Some(map.next_value::<Text<'de>>()?.0.into_owned()),
+                        _ => drop(map.next_value::<IgnoredAny>()?),
                     }
                 }
-                Ok(Args { name })
+                Ok(out)
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Args, A::Error> {
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Args { name: None })
+                Ok(Args::default())
             }
             fn visit_str<E>(self, _: &str) -> Result<Args, E> {
-                Ok(Args { name: None })
+                Ok(Args::default())
             }
             fn visit_unit<E>(self) -> Result<Args, E> {
-                Ok(Args { name: None })
+                Ok(Args::default())
             }
             fn visit_bool<E>(self, _: bool) -> Result<Args, E> {
-                Ok(Args { name: None })
+                Ok(Args::default())
             }
             fn visit_f64<E>(self, _: f64) -> Result<Args, E> {
-                Ok(Args { name: None })
+                Ok(Args::default())
             }
             fn visit_i64<E>(self, _: i64) -> Result<Args, E> {
-                Ok(Args { name: None })
+                Ok(Args::default())
             }
             fn visit_u64<E>(self, _: u64) -> Result<Args, E> {
-                Ok(Args { name: None })
+                Ok(Args::default())
             }
         }
         d.deserialize_any(NameOnly)

@@ -171,6 +171,8 @@ impl Reader {
             self.profile.start_ns = Some(first);
             self.profile.end_ns = (self.profile.times.len() > self.profile.samples.len()).then_some(last);
         }
+        import.ledger.records_in += self.profile.records();
+        import.ledger.records_kept += self.profile.records();
         self.profile.finish("cpuprofile", "", None, import);
     }
 }

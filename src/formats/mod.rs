@@ -3,6 +3,9 @@
 pub mod archive;
 pub mod callgrind;
 pub mod callgrind_paths;
+pub mod chrome_async;
+pub mod chrome_nest;
+pub mod chrome_profiles;
 pub mod chrome_slices;
 pub mod chrome_trace;
 pub mod cpuprofile;

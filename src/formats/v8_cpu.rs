@@ -167,6 +167,11 @@ impl V8Cpu {
         self.ids.len()
     }
 
+    /// How many records it becomes: its samples, or its nodes where there are none.
+    pub fn records(&self) -> u64 {
+        if self.samples.is_empty() { self.ids.len() as u64 } else { self.samples.len() as u64 }
+    }
+
     /// Takes a node of a `nodes` array.
     pub fn node(&mut self, raw: &RawNode<'_>, import: &mut Import<'_>) {
         let fallback = CallFrame::default();
@@ -286,8 +291,6 @@ impl V8Cpu {
         p.period = length.checked_div(total).unwrap_or(0);
         import.choose("weight", "hitCount", &[], "The file has no samples: counts per node stand for equal shares of the recording.");
         for (row, &(above, frame)) in stacks.iter().enumerate() {
-            import.ledger.records_in += 1;
-            import.ledger.records_kept += 1;
             let mut rest = self.hits[row];
             let mut parts: Vec<(u32, i64)> = Vec::new();
             for tick in &self.ticks[row] {
@@ -306,8 +309,6 @@ impl V8Cpu {
 
     fn by_samples(&mut self, stacks: &[(StackId, FrameId)], p: &mut Profile, import: &mut Import<'_>) {
         let n = self.samples.len();
-        import.ledger.records_in += n as u64;
-        import.ledger.records_kept += n as u64;
         let times = self.sample_times(import);
         let mut order: Vec<u32> = (0..n as u32).collect();
         order.sort_by_key(|i| times[*i as usize]);

@@ -6,6 +6,7 @@
 mod allocation;
 mod architecture;
 mod chatty;
+mod chrome;
 mod cli;
 mod containers;
 mod corpus;
