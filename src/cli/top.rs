@@ -17,8 +17,9 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Profile
-    file: PathBuf,
+    /// Profile; for perf.data also files that name its addresses
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// Value type; without it the one that is shown first
     #[arg(long, value_name = "NAME")]
     value: Option<String>,
@@ -101,7 +102,7 @@ struct Row {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let (engine, all_read) = load::tables(std::slice::from_ref(&args.file));
+    let (engine, all_read) = load::tables(&args.files);
     let session = &engine.session;
     if session.profiles.is_empty() {
         load::status(all_read)?;

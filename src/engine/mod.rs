@@ -6,7 +6,7 @@ pub mod views;
 
 use crate::base::slabs::Slabs;
 use crate::findings;
-use crate::formats::{Limits, Progress, input};
+use crate::formats::{Limits, Progress, input, symbolize};
 use crate::model::Session;
 use protocol::{Failure, Request};
 use std::io::Read;
@@ -35,9 +35,10 @@ impl Engine {
         input::open(&mut self.session, file_name, size, reader, Limits::default(), progress);
     }
 
-    /// Links spans and accounts for what linking dropped.
+    /// Gives names to addresses, links spans and accounts for what linking dropped.
     pub fn link(&mut self) {
         self.cache = views::Cache::default();
+        symbolize::symbolize(&mut self.session);
         self.session.symbols.stacks.seal();
         let report = self.session.traces.link();
         views::account::link_report(&mut self.session, &report);

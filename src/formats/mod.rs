@@ -12,6 +12,8 @@ pub mod cpuprofile;
 pub mod datadog;
 pub mod dhat;
 pub mod dtrace;
+pub mod dwarf;
+pub mod elf;
 pub mod folded;
 pub mod heapprofile;
 pub mod input;
@@ -25,6 +27,7 @@ pub mod jfr_constants;
 pub mod jfr_events;
 pub mod jfr_pauses;
 pub mod jfr_types;
+pub mod jitdump;
 pub mod json;
 pub mod json_cut;
 pub mod json_mend;
@@ -69,6 +72,10 @@ pub mod speedscope;
 pub mod speedscope_profile;
 pub mod stack_sink;
 pub mod stream;
+pub mod symbol_match;
+pub mod symbol_report;
+pub mod symbol_text;
+pub mod symbolize;
 pub mod tar;
 pub mod unsupported;
 pub mod unsupported_kinds;
@@ -121,6 +128,11 @@ pub const FORMATS: &[&dyn Format] = &[
     &datadog::Datadog,
     &otel_python::OtelPython,
     &otel_go::OtelGo,
+    // Names for addresses.
+    &elf::Elf,
+    &jitdump::JitDump,
+    &symbol_text::Kallsyms,
+    &symbol_text::PerfMap,
 ];
 
 /// A file format.

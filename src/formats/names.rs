@@ -1,6 +1,7 @@
 //! Function names as `go tool pprof` shows them: demangled without parameters and template arguments.
 
 use cpp_demangle::{DemangleOptions, Symbol};
+use std::borrow::Cow;
 
 /// The display name of a function given by its linker name. Behaviour of `demangleSingleFunction` in
 /// google/pprof internal/symbolizer (mode "simple"); Rust names lose their hash.
@@ -48,6 +49,31 @@ pub fn demangle(name: &str) -> Option<String> {
     }
     let full = Symbol::new(name).ok()?.demangle(&options).ok()?;
     Some(remove_templates(&full))
+}
+
+/// The names of a function whose symbol is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// As people read it.
+    pub name: Cow<'a, str>,
+    /// With parameters and template arguments, if that differs.
+    pub full: Option<String>,
+    /// Whether the symbol itself differs from the name.
+    pub system: bool,
+}
+
+/// A symbol that perf left mangled, or with the hash of Rust's legacy scheme, becomes readable; others stay as they are.
+pub fn of_symbol(symbol: &str) -> Named<'_> {
+    if let Some(name) = demangle(symbol) {
+        let full = Some(full_name(symbol)).filter(|full| *full != name);
+        return Named { name: Cow::Owned(name), full, system: true };
+    }
+    match symbol.rsplit_once("::h") {
+        Some((name, hash)) if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            Named { name: Cow::Borrowed(name), full: Some(symbol.to_string()), system: true }
+        }
+        _ => Named { name: Cow::Borrowed(symbol), full: None, system: false },
+    }
 }
 
 /// Template arguments go, but not the angle brackets of `operator<` and its kin.

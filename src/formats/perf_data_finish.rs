@@ -79,9 +79,11 @@ pub fn finish(mut gather: Gather, import: &mut Import<'_>) {
     let periods: Vec<(String, i64)> =
         run.names.iter().zip(&run.gather.attrs).map(|(name, attr)| (name.clone(), attr.fixed_period().unwrap_or(0))).collect();
     let begin = import.session.profiles.len();
+    let base = run.processes.kernel_base();
     run.found.finish(import);
     for profile in &mut import.session.profiles[begin..] {
         profile.start_ns = start;
+        profile.kernel_base = base;
         if let Some((_, period)) = periods.iter().find(|(name, period)| *name == profile.name && *period > 0) {
             profile.period = *period;
             profile.period_unit = profile.value_types.last().map_or(String::new(), |v| v.unit.clone());

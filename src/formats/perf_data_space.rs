@@ -124,6 +124,11 @@ impl Default for Processes {
 }
 
 impl Processes {
+    /// Address of the kernel's first symbol; 0 if no record tells it.
+    pub fn kernel_base(&self) -> u64 {
+        self.kernel_base
+    }
+
     /// The row of a process.
     pub fn space(&mut self, pid: i32) -> u32 {
         let spaces = &mut self.spaces;

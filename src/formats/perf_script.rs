@@ -1,6 +1,7 @@
 //! `perf script` text. One profile per event: weights of different events are never summed.
 
 use super::lines::Lines;
+use super::names::Named;
 use super::parts::{InParts, Part, PartReader, read_whole};
 use super::perf_events::{self, Found};
 use super::perf_lines::{Frame, Header, frame, header, old_header, source_line};
@@ -375,29 +376,16 @@ fn intern(found: &Frame<'_>, import: &mut Import<'_>) -> FrameId {
         let name = base.map_or("[unknown]".to_string(), |b| if b.starts_with('[') { b.to_string() } else { format!("[{b}]") });
         (session.strings.intern(&name), StringId::NONE, StringId::NONE)
     } else {
-        match readable(found.symbol) {
-            Some(name) => {
-                let full = super::names::full_name(found.symbol);
-                let full = if full == name { StringId::NONE } else { session.strings.intern(&full) };
-                (session.strings.intern(&name), full, session.strings.intern(found.symbol))
-            }
-            None => (session.strings.intern(found.symbol), StringId::NONE, StringId::NONE),
-        }
+        let Named { name, full, system } = super::names::of_symbol(found.symbol);
+        let full = full.map_or(StringId::NONE, |full| session.strings.intern(&full));
+        let system = if system { session.strings.intern(found.symbol) } else { StringId::NONE };
+        (session.strings.intern(&name), full, system)
     };
     let key = FuncKey { full_name, system_name, mapping, flags, ..FuncKey::named(name) };
     let func = session.symbols.funcs.intern(key);
     let address = if found.offset.is_some() { NO_ADDRESS } else { found.ip };
     let flags = if found.inlined { FRAME_INLINED } else { 0 };
     session.symbols.frames.intern(FrameKey { func, line: 0, address, offset: found.offset.unwrap_or(NO_ADDRESS), flags })
-}
-
-/// A name that perf left mangled, or with the hash of Rust's legacy scheme; `None` if it is fine as it is.
-fn readable(symbol: &str) -> Option<String> {
-    if let Some(name) = super::names::demangle(symbol) {
-        return Some(name);
-    }
-    let (name, hash) = symbol.rsplit_once("::h")?;
-    (hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit())).then(|| name.to_string())
 }
 
 /// Kernel images and modules; not the pseudo files of user space.

@@ -214,7 +214,7 @@ pub const KINDS: &[Kind] = &[
     kind("compressed with lz4 in its old form", "unpack it with `lz4 -d FILE` and open the result", &[At(0, b"\x02\x21\x4c\x18")]),
     kind("a 7-Zip or RAR archive", "unpack it and open the files in it", &[At(0, b"7z\xbc\xaf\x27\x1c"), At(0, b"Rar!\x1a\x07")]),
     kind(
-        "a program or library (or its core dump), not a recording of one",
+        "a program or library of another system, or a core dump, not a recording of one",
         "record it, for example with `perf record -g PROGRAM`, and open the text that `perf script` writes",
         &[
             At(0, b"\x7fELF"),

@@ -7,6 +7,7 @@ pub mod join;
 pub mod ledger;
 pub mod parcel;
 pub mod profile;
+pub mod symbol_files;
 pub mod symbols;
 pub mod trace;
 pub mod trace_link;
@@ -14,6 +15,7 @@ pub mod trace_link;
 use crate::base::intern::StringTable;
 use ledger::Ledger;
 use profile::Profile;
+use symbol_files::SymbolFile;
 use symbols::Symbols;
 use trace::TraceSet;
 
@@ -30,6 +32,8 @@ pub struct Session {
     pub traces: TraceSet,
     /// The files, in order of opening.
     pub sources: Vec<Source>,
+    /// What files that hold names for addresses brought, in order of opening.
+    pub symbol_files: Vec<SymbolFile>,
 }
 
 impl Session {

@@ -2,7 +2,7 @@
 
 use super::branches::BranchTable;
 use crate::base::ids::ProfileId;
-use crate::base::ids::{LabelSetId, SourceId, StackId, StringId, ThreadId};
+use crate::base::ids::{FrameId, LabelSetId, SourceId, StackId, StringId, ThreadId};
 
 /// What a value type measures; drives defaults, statistics and rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -162,6 +162,21 @@ pub struct Profile {
     pub labels: LabelTable,
     /// Taken branches of the samples (LBR); empty for formats and recordings without.
     pub branches: BranchTable,
+    /// Address of the kernel's first symbol while it ran; 0 if unknown.
+    pub kernel_base: u64,
+    /// Stacks and branches as they were read, once symbol files have named their frames.
+    pub raw: Option<Box<Raw>>,
+}
+
+/// What naming replaced: from it names are given anew when another symbol file is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Raw {
+    /// `samples.stack` as it was read.
+    pub stack: Vec<StackId>,
+    /// `branches.from` as it was read.
+    pub from: Vec<FrameId>,
+    /// `branches.to` as it was read.
+    pub to: Vec<FrameId>,
 }
 
 impl Profile {
@@ -183,6 +198,8 @@ impl Profile {
             slices: None,
             labels: LabelTable::default(),
             branches: BranchTable::default(),
+            kernel_base: 0,
+            raw: None,
         }
     }
 

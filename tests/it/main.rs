@@ -26,6 +26,7 @@ mod profiles;
 mod services;
 mod sniff;
 mod speedscope;
+mod symbols;
 mod text_profiles;
 mod top;
 mod trace_formats;
