@@ -9,12 +9,27 @@ pub mod chatty_duplicate;
 pub mod chatty_fan_out;
 pub mod chatty_n_plus_one;
 pub mod chatty_transitive;
+pub mod doctor;
 pub mod finding;
 pub mod hot_loop;
 pub mod loop_shape;
 pub mod loop_text;
 pub mod merge;
 pub mod owner;
+pub mod recording_clock_skew;
+pub mod recording_cpu_use;
+pub mod recording_gaps;
+pub mod recording_identity;
+pub mod recording_idle;
+pub mod recording_lost;
+pub mod recording_mixed;
+pub mod recording_orphans;
+pub mod recording_overhead;
+pub mod recording_phases;
+pub mod recording_samples;
+pub mod recording_symbols;
+pub mod recording_truncated;
+pub mod recording_unfinished;
 pub mod settings;
 
 use crate::analysis::call_tree::{CallTree, Order, call_tree};
@@ -38,6 +53,20 @@ pub const DETECTORS: &[&dyn Detector] = &[
     &chatty_fan_out::FanOut,
     &chatty_duplicate::Duplicate,
     &chatty_transitive::Transitive,
+    &recording_lost::Lost,
+    &recording_samples::FewSamples,
+    &recording_truncated::Truncated,
+    &recording_symbols::MissingSymbols,
+    &recording_mixed::Mixed,
+    &recording_idle::Idle,
+    &recording_phases::Phases,
+    &recording_overhead::Overhead,
+    &recording_cpu_use::CpuUse,
+    &recording_orphans::Orphans,
+    &recording_unfinished::Unfinished,
+    &recording_clock_skew::ClockSkew,
+    &recording_identity::Identity,
+    &recording_gaps::Gaps,
 ];
 
 /// What a rule looks at.
@@ -170,9 +199,10 @@ fn quoted(name: &str) -> String {
     if !name.is_empty() && name.chars().all(plain) { name.to_string() } else { format!("'{}'", name.replace('\'', "'\\''")) }
 }
 
-/// By severity, score, impact times confidence; names decide between equals.
+/// By severity, score, impact times confidence; names decide between equals. Of one severity, what is wrong with the program
+/// stands before what is wrong with its recording.
 fn order(a: &Finding, b: &Finding) -> std::cmp::Ordering {
-    let key = |f: &Finding| (std::cmp::Reverse(f.severity), std::cmp::Reverse(f.score));
+    let key = |f: &Finding| (std::cmp::Reverse(f.severity), f.rule.starts_with("recording-"), std::cmp::Reverse(f.score));
     key(a)
         .cmp(&key(b))
         .then(rank(b).total_cmp(&rank(a)))

@@ -345,6 +345,7 @@ fn every_sample_opens_and_every_proof_leads_to_what_it_names() {
                             "document.querySelector('.span-row.current') && document.querySelector('.inspector .facts')".to_string()
                         }
                         "#services" => "document.querySelector('tr.current') && document.querySelector('.histogram svg')".to_string(),
+                        "#files" => "document.querySelector('.source.current .facts')".to_string(),
                         other => panic!("{sample}: a proof in {other}"),
                     };
                     browser.wait(&shown);

@@ -72,7 +72,9 @@ fn the_exit_status_is_the_contract() {
     assert_eq!(status(&["traces"], &["folded/small.folded"]), Some(2));
     assert_eq!(status(&["trace", "--id", "abc"], &["otlp-json/shop.json"]), Some(2));
     assert_eq!(status(&["analyze", "--fail-on", "warning"], &["otlp-json/checkout.json"]), Some(3));
-    assert_eq!(status(&["analyze", "--fail-on", "warning"], &["folded/small.folded"]), Some(0));
+    assert_eq!(status(&["analyze", "--fail-on", "warning"], &["zipkin-json/shop.json"]), Some(0));
+    // One line of five is no stack: a report on such data is not a clean one.
+    assert_eq!(status(&["analyze", "--fail-on", "warning"], &["folded/small.folded"]), Some(3));
 }
 
 #[test]

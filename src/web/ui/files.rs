@@ -11,10 +11,10 @@ use yew::prelude::*;
 pub fn Files(props: &ViewProps) -> Html {
     let none = Vec::new();
     let sources = props.shared.summary.sources.as_array().unwrap_or(&none);
-    html! { <div class="files">{ for sources.iter().map(source) }</div> }
+    html! { <div class="files">{ for sources.iter().enumerate().map(|(i, s)| source(s, props.shared.place.source == Some(i as u32))) }</div> }
 }
 
-fn source(s: &Value) -> Html {
+fn source(s: &Value, current: bool) -> Html {
     let ledger = &s["ledger"];
     let records = &ledger["records"];
     let facts = [
@@ -26,7 +26,7 @@ fn source(s: &Value) -> Html {
         ("Dropped", format_count(json::number(records, "dropped"))),
     ];
     html! {
-        <section class="source">
+        <section class={classes!("source", current.then_some("current"))}>
             <h2>{ json::text(s, "file") }</h2>
             if let Some(error) = s["error"].as_str() {
                 <p class="error" role="alert">{ format!("Not read: {error}") }</p>
