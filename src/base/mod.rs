@@ -8,6 +8,7 @@ pub mod memory;
 pub mod pack;
 pub mod protobuf;
 pub mod quantity;
+pub mod significance;
 pub mod slabs;
 pub mod stats;
 pub mod time;

@@ -19,13 +19,15 @@ pub enum View {
     Traces,
     /// Services, operations, call edges.
     Services,
+    /// Baseline and candidate.
+    Compare,
     /// Files and their ledgers.
     Files,
 }
 
 impl View {
     /// Every view in the order of the rail.
-    pub const ALL: [View; 6] = [View::Findings, View::Flame, View::Functions, View::Traces, View::Services, View::Files];
+    pub const ALL: [View; 7] = [View::Findings, View::Flame, View::Functions, View::Traces, View::Services, View::Compare, View::Files];
 
     /// The word in the hash.
     pub fn word(self) -> &'static str {
@@ -35,6 +37,7 @@ impl View {
             View::Functions => "functions",
             View::Traces => "traces",
             View::Services => "services",
+            View::Compare => "compare",
             View::Files => "files",
         }
     }

@@ -30,6 +30,9 @@ pub(super) struct Args {
     /// Thresholds, switched-off rules and targets of operations; without it ./hotspan.toml is read if it is there
     #[arg(long, value_name = "hotspan.toml")]
     config: Option<PathBuf>,
+    /// A file to compare with; may be given several times
+    #[arg(long, value_name = "FILE")]
+    baseline: Vec<PathBuf>,
     /// Run only this rule; may be given several times (see `hotspan rules`)
     #[arg(long = "rule", value_name = "RULE", value_parser = rule_id)]
     rules: Vec<String>,
@@ -50,7 +53,7 @@ enum FailOn {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let (engine, all_read) = load::load(&args.files, settings(args)?);
+    let (engine, all_read) = load::load(&args.files, &args.baseline, settings(args)?);
     let text = match args.format {
         Form::Json => report::analyze::json(&engine.session, &engine.report).map_err(|e| Stop::Output(std::io::Error::other(e)))?,
         Form::Markdown => report::markdown::markdown(&engine.session, &engine.report),

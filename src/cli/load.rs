@@ -11,11 +11,26 @@ use std::time::{Duration, Instant};
 
 /// Reads the files in order, says on standard error which could not be read, and runs the rules.
 /// The flag tells whether every file was read.
-pub fn load(files: &[PathBuf], settings: Settings) -> (Engine, bool) {
+pub fn load(files: &[PathBuf], baseline: &[PathBuf], settings: Settings) -> (Engine, bool) {
     let mut engine = Engine { settings, ..Engine::default() };
-    let all_read = read(&mut engine, files);
+    let all_read = read_sides(&mut engine, files, baseline);
     engine.finish();
     (engine, all_read)
+}
+
+/// Reads candidate and baseline without running the rules.
+pub fn sides(files: &[PathBuf], baseline: &[PathBuf], settings: Settings) -> (Engine, bool) {
+    let mut engine = Engine { settings, ..Engine::default() };
+    let all_read = read_sides(&mut engine, files, baseline);
+    engine.link();
+    (engine, all_read)
+}
+
+fn read_sides(engine: &mut Engine, files: &[PathBuf], baseline: &[PathBuf]) -> bool {
+    engine.swap();
+    let before = read(engine, baseline);
+    engine.swap();
+    read(engine, files) && before
 }
 
 /// Reads the files without running the rules, for commands that show no findings.

@@ -1,6 +1,7 @@
 //! The native command: the same engine from a shell. Its arguments, JSON and exit status are a public contract.
 
 mod analyze;
+mod diff;
 mod export;
 mod inspect;
 mod labels;
@@ -39,6 +40,8 @@ enum Command {
     Traces(traces::ListArgs),
     /// One trace: its rows and its critical path
     Trace(traces::OneArgs),
+    /// What changed between two sets of files: baseline, --, candidate
+    Diff(diff::Args),
     /// Folded stacks or a flame graph as SVG
     Export(export::Args),
     /// The formats that are read
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Top(a) => top::run(&a),
         Command::Traces(a) => traces::run_list(&a),
         Command::Trace(a) => traces::run_one(&a),
+        Command::Diff(a) => diff::run(&a),
         Command::Export(a) => export::run(&a),
         Command::Formats(a) => lists::formats(&a),
         Command::Rules(a) => lists::rules(&a),

@@ -21,6 +21,8 @@ pub fn warm() {
 pub struct Engine {
     /// The tables.
     pub session: Session,
+    /// What it is compared with; empty if nothing is.
+    pub baseline: Session,
     /// Findings of the current session.
     pub report: findings::Report,
     /// Thresholds, targets and rules that the user changed.
@@ -35,21 +37,41 @@ impl Engine {
         input::open(&mut self.session, file_name, size, reader, Limits::default(), progress);
     }
 
+    /// Exchanges candidate and baseline, so that files are read into the other one. Call it again before [`Engine::finish`].
+    pub fn swap(&mut self) {
+        std::mem::swap(&mut self.session, &mut self.baseline);
+    }
+
     /// Gives names to addresses, links spans and accounts for what linking dropped.
     pub fn link(&mut self) {
         self.cache = views::Cache::default();
-        symbolize::symbolize(&mut self.session);
-        self.session.symbols.stacks.seal();
-        let report = self.session.traces.link();
-        views::account::link_report(&mut self.session, &report);
+        for session in [&mut self.session, &mut self.baseline] {
+            symbolize::symbolize(session);
+            session.symbols.stacks.seal();
+            let report = session.traces.link();
+            views::account::link_report(session, &report);
+        }
+    }
+
+    /// What the rules look at.
+    fn context(&self) -> findings::Context<'_> {
+        let baseline = Some(&self.baseline).filter(|b| !b.sources.is_empty());
+        findings::Context::new(&self.session, &self.settings).with_baseline(baseline)
     }
 
     /// Links, and runs the rules.
     pub fn finish(&mut self) {
         self.link();
-        let cx = findings::Context::new(&self.session, &self.settings);
-        self.report = findings::run(&cx);
-        self.cache.selections.trees = cx.into_trees();
+        let cx = self.context();
+        let report = findings::run(&cx);
+        let trees = cx.into_trees();
+        self.report = report;
+        self.cache.selections.trees = trees;
+    }
+
+    /// The comparison with the baseline; `None` without one.
+    pub fn comparison(&self) -> Option<findings::compare::Comparison> {
+        self.context().into_comparison()
     }
 
     /// Answers a request of the page.

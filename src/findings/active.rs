@@ -291,6 +291,11 @@ impl<'a> Active<'a> {
         self.runtimes.contains(&runtime)
     }
 
+    /// The runtimes of the taxonomy that occur.
+    pub fn runtime_names(&self) -> &[&'static str] {
+        &self.runtimes
+    }
+
     /// Name of the value type in which costs are given.
     pub fn value_name(&self) -> &'a str {
         &self.profile.value_types[self.value].name

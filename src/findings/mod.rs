@@ -9,6 +9,10 @@ pub mod chatty_duplicate;
 pub mod chatty_fan_out;
 pub mod chatty_n_plus_one;
 pub mod chatty_transitive;
+pub mod compare;
+pub mod compare_paths;
+pub mod compare_profiles;
+pub mod compare_traces;
 pub mod doctor;
 pub mod finding;
 pub mod hot_loop;
@@ -30,6 +34,9 @@ pub mod recording_samples;
 pub mod recording_symbols;
 pub mod recording_truncated;
 pub mod recording_unfinished;
+pub mod regression_calls;
+pub mod regression_function;
+pub mod regression_operation;
 pub mod settings;
 
 use crate::analysis::call_tree::{CallTree, Order, call_tree};
@@ -38,6 +45,7 @@ use crate::base::ids::ProfileId;
 use crate::model::Session;
 use active::Active;
 use calls::CallTable;
+use compare::Comparison;
 use finding::{Confidence, Finding, Rule, RuleStatus, RuleVerdict, Severity};
 use settings::Settings;
 use std::cell::{OnceCell, RefCell};
@@ -67,6 +75,9 @@ pub const DETECTORS: &[&dyn Detector] = &[
     &recording_clock_skew::ClockSkew,
     &recording_identity::Identity,
     &recording_gaps::Gaps,
+    &regression_function::RegressionFunction,
+    &regression_operation::RegressionOperation,
+    &regression_calls::RegressionCalls,
 ];
 
 /// What a rule looks at.
@@ -75,7 +86,10 @@ pub struct Context<'a> {
     pub session: &'a Session,
     /// Thresholds, targets and rules that the user changed.
     pub settings: &'a Settings,
+    /// The files to compare with, if there are any.
+    pub baseline: Option<&'a Session>,
     calls: OnceCell<CallTable>,
+    comparison: OnceCell<Comparison>,
     active: RefCell<BTreeMap<ProfileId, Rc<Active<'a>>>>,
     trees: RefCell<Trees>,
 }
@@ -86,7 +100,32 @@ pub type Trees = BTreeMap<Selection, Rc<CallTree>>;
 impl<'a> Context<'a> {
     /// For one run of the rules over a session.
     pub fn new(session: &'a Session, settings: &'a Settings) -> Context<'a> {
-        Context { session, settings, calls: OnceCell::new(), active: RefCell::default(), trees: RefCell::default() }
+        Context {
+            session,
+            settings,
+            baseline: None,
+            comparison: OnceCell::new(),
+            calls: OnceCell::new(),
+            active: RefCell::default(),
+            trees: RefCell::default(),
+        }
+    }
+
+    /// The same, beside a baseline.
+    pub fn with_baseline(self, baseline: Option<&'a Session>) -> Context<'a> {
+        Context { baseline, ..self }
+    }
+
+    /// The comparison with the baseline, made on first use; `None` without a baseline.
+    pub fn comparison(&self) -> Option<&Comparison> {
+        let baseline = self.baseline?;
+        Some(self.comparison.get_or_init(|| compare::compare(baseline, self.session, self.calls(), regression_function::limits(self))))
+    }
+
+    /// The comparison, for those who need it longer than the rules do.
+    pub fn into_comparison(self) -> Option<Comparison> {
+        self.comparison();
+        self.comparison.into_inner()
     }
 
     /// The active samples of a CPU profile, counted on first use.
@@ -189,8 +228,9 @@ pub fn run(cx: &Context<'_>) -> Report {
 
 /// The command that runs one rule over the same files with the same thresholds.
 fn query(cx: &Context<'_>, rule: &str) -> String {
+    let baseline: String = cx.baseline.iter().flat_map(|b| &b.sources).map(|s| format!(" --baseline {}", quoted(&s.file))).collect();
     let files: String = cx.session.sources.iter().filter(|s| s.error.is_none()).map(|s| format!(" {}", quoted(&s.file))).collect();
-    format!("hotspan analyze{files} --rule {rule}{}", cx.settings.arguments(rule))
+    format!("hotspan analyze{files}{baseline} --rule {rule}{}", cx.settings.arguments(rule))
 }
 
 /// A file name as a shell takes it.

@@ -188,13 +188,17 @@ impl Client {
         self.send(message);
     }
 
-    /// Opens files in addition to those already open; [`Event::Opened`] follows.
-    pub fn open(&self, files: &[File]) {
+    /// Opens files in addition to those already open, as candidate or as baseline; [`Event::Opened`] follows.
+    pub fn open(&self, files: &[File], baseline: bool) {
         let array: Array = files.iter().collect();
         *self.0.files.borrow_mut() = files.to_vec();
         let events = self.0.events.clone();
         let helpers = JsValue::from_bool(helpers() > 0);
-        self.ask(&[("files", array.into()), ("helpers", helpers)], Box::new(move |answer| events.emit(Event::Opened(answer))));
+        let baseline = JsValue::from_bool(baseline);
+        self.ask(
+            &[("files", array.into()), ("helpers", helpers), ("baseline", baseline)],
+            Box::new(move |answer| events.emit(Event::Opened(answer))),
+        );
     }
 
     /// Asks the engine; the answer may never come if the worker is ended first.

@@ -16,6 +16,8 @@ use web_sys::{DedicatedWorkerGlobalScope, File, MessageEvent};
 #[derive(Default)]
 struct State {
     engine: Engine,
+    /// Whether the baseline stands in the candidate's place.
+    swapped: bool,
     opening: Option<Opening>,
 }
 
@@ -42,6 +44,11 @@ pub fn start(scope: &DedicatedWorkerGlobalScope) {
 
 fn receive(state: &mut State, data: &JsValue, scope: &DedicatedWorkerGlobalScope) {
     if let Ok(files) = get(data, "files").dyn_into::<Array>() {
+        // Files of the baseline are read into the other session, which stands in the place of the first meanwhile.
+        state.swapped = get(data, "baseline").is_truthy();
+        if state.swapped {
+            state.engine.swap();
+        }
         state.opening = Some(Opening::new(get(data, "id"), &files, get(data, "helpers").is_truthy(), scope.clone()));
         proceed(state, scope);
     } else if let Some(plan) = get(data, "plan").as_string() {
@@ -51,7 +58,7 @@ fn receive(state: &mut State, data: &JsValue, scope: &DedicatedWorkerGlobalScope
             Ok(bytes) => Ok(bytes),
             Err(_) => Err(get(data, "failed").as_string().unwrap_or_default()),
         };
-        let State { engine, opening } = state;
+        let State { engine, opening, .. } = state;
         if opening.as_mut().is_some_and(|o| o.part(engine, part as usize, bytes)) {
             proceed(state, scope);
         }
@@ -65,9 +72,13 @@ fn receive(state: &mut State, data: &JsValue, scope: &DedicatedWorkerGlobalScope
 
 /// Goes on with the files of a drop; after the last one links and runs the rules. The answer is the summary.
 fn proceed(state: &mut State, scope: &DedicatedWorkerGlobalScope) {
-    let State { engine, opening } = state;
+    let State { engine, opening, swapped } = state;
     let Some(open) = opening else { return };
-    let answer = match open.proceed(engine) {
+    let read = open.proceed(engine);
+    if !matches!(read, Ok(false)) && std::mem::take(swapped) {
+        engine.swap();
+    }
+    let answer = match read {
         Ok(false) => return,
         Ok(true) => {
             engine.finish();

@@ -2,6 +2,7 @@
 //!
 //! Indices of profiles and sources are stable while a session lives; functions, spans and call paths are named, never indexed.
 
+pub mod compare;
 pub mod flame;
 pub mod functions;
 pub mod labels;
@@ -63,6 +64,8 @@ pub enum Request {
     },
     /// Services, operations, call edges: [`services::ServicesData`] as head.
     Services,
+    /// Baseline and candidate: [`compare::Diff`] as head.
+    Compare,
     /// Latency histogram of an operation: the only slab is an SVG text.
     Histogram {
         /// Service name; empty if unknown.

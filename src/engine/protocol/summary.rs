@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct Summary {
     /// Per file, as `hotspan inspect --json` prints it under `sources`.
     pub sources: serde_json::Value,
+    /// File names of the baseline; empty without one.
+    pub baseline: Vec<String>,
     /// Profiles for the selectors, in session order.
     pub profiles: Vec<ProfileInfo>,
     /// Traces, services and spans of the session.

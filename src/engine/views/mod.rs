@@ -1,6 +1,7 @@
 //! From tables to answers. One file per view; [`answer`] is the only dispatcher.
 
 pub mod account;
+pub mod compare;
 pub mod derived;
 pub mod export;
 pub mod flame;
@@ -35,6 +36,7 @@ pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> 
         Request::TraceList { query } => traces::list(engine, query),
         Request::Trace { id } => traces::trace(engine, id),
         Request::Span { trace, span } => traces::span(engine, trace, span),
+        Request::Compare => compare::answer(engine),
         Request::Services => services::answer(engine),
         Request::Histogram { service, operation } => services::histogram(engine, service, operation),
         Request::Export { what, query, finding } => export::answer(engine, *what, query, finding.as_deref()),

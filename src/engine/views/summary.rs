@@ -40,8 +40,11 @@ pub fn answer(engine: &Engine) -> Result<Slabs, Failure> {
         .map(|d| d.rule())
         .map(|r| RuleDoc { id: r.id.into(), name: r.name.into(), family: r.family.into(), summary: r.summary.into(), doc: r.doc.into() })
         .collect();
+    let files = engine.baseline.sources.chunk_by(|a, b| a.file_index == b.file_index);
     let summary = Summary {
         sources: report::inspect::sources(session),
+        // What stands behind a slash is the path in an archive.
+        baseline: files.map(|f| f[0].file.split('/').next().unwrap_or_default().to_string()).collect(),
         profiles,
         traces: session.traces.traces.len() as u64,
         spans: session.traces.spans.len() as u64,

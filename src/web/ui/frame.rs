@@ -1,6 +1,6 @@
 //! The frame around the views: bar, rail, status line, and the choice of the view.
 
-use super::{Shared, files, findings, flame, functions, json, services, traces};
+use super::{Shared, compare, files, findings, flame, functions, json, services, traces};
 use crate::base::quantity::{format_count, format_ns, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::ExportKind;
@@ -33,6 +33,7 @@ pub fn view_of(shared: &Shared) -> Html {
         View::Functions => html! { <functions::Functions shared={s} /> },
         View::Services => html! { <services::Services shared={s} /> },
         View::Traces => html! { <traces::Traces shared={s} /> },
+        View::Compare => html! { <compare::Compare shared={s} /> },
     }
 }
 
@@ -44,6 +45,7 @@ pub fn title(view: View) -> &'static str {
         View::Functions => "Functions",
         View::Traces => "Traces",
         View::Services => "Services",
+        View::Compare => "Compare",
         View::Files => "Files",
     }
 }

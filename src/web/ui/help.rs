@@ -4,7 +4,7 @@ use crate::web::dom;
 use yew::prelude::*;
 
 const KEYS: &[(&str, &str)] = &[
-    ("1 … 6", "views: Findings, Flame, Functions, Traces, Services, Files"),
+    ("1 … 7", "views: Findings, Flame, Functions, Traces, Services, Compare, Files"),
     ("/ or Ctrl+F", "search in this view; Enter and Shift+Enter go through the matches of the flame graph"),
     ("Ctrl+O", "open files; pasting text or files opens them too"),
     ("Esc", "peel one layer: help, search, selection, zoom"),

@@ -1,5 +1,6 @@
 //! The application: what is loaded, where the user is, and which view that is.
 
+pub mod compare;
 pub mod files;
 pub mod findings;
 pub mod flame;
@@ -13,9 +14,12 @@ pub mod json;
 pub mod labels;
 pub mod selectors;
 pub mod services;
+pub mod shared;
 pub mod span_detail;
 pub mod traces;
 pub mod waterfall;
+
+pub use shared::{Loading, Shared, SideChange};
 
 use super::client::{Client, Event};
 use super::dom;
@@ -23,7 +27,7 @@ use super::wire::FileProgress;
 use crate::base::slabs::Slabs;
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::summary::Summary;
-use crate::engine::protocol::{ExportHead, ExportKind, Failure, Request, SampleQuery};
+use crate::engine::protocol::{ExportHead, ExportKind, Failure, Request};
 use gloo::events::{EventListener, EventListenerOptions};
 use gloo::timers::callback::Timeout;
 use std::rc::Rc;
@@ -33,55 +37,6 @@ use yew::prelude::*;
 
 /// How long a replaced place waits before it is in the address.
 const ADDRESS_DELAY_MS: u32 = 120;
-
-/// What every view gets.
-#[derive(Clone, PartialEq)]
-pub struct Shared {
-    /// The engine.
-    pub client: Client,
-    /// What is loaded.
-    pub summary: Rc<Summary>,
-    /// Where the user is.
-    pub place: Rc<ViewRef>,
-    /// Goes to a place: `true` replaces the current step of the history.
-    pub go: Callback<(ViewRef, bool)>,
-    /// Says something for a while.
-    pub say: Callback<String>,
-    /// Starts an export.
-    pub export: Callback<(ExportKind, Option<String>)>,
-    /// Changes with every load.
-    pub generation: u32,
-}
-
-impl Shared {
-    /// The profile query of the current place.
-    pub fn query(&self) -> SampleQuery {
-        let profile = self.place.profile.unwrap_or(0);
-        let info = self.summary.profiles.get(profile as usize);
-        let named = |name: &String| info.and_then(|p| p.values.iter().position(|v| v.name == *name));
-        let value = self.place.value.as_ref().and_then(named).map_or(info.map_or(0, |p| p.default_value), |v| v as u32);
-        let thread = self.place.thread.filter(|t| info.is_some_and(|p| (*t as usize) < p.threads.len()));
-        SampleQuery { profile, value, thread, labels: self.place.labels.clone(), group: self.place.group.clone() }
-    }
-
-    /// Goes to a changed copy of the current place.
-    pub fn change(&self, replace: bool, change: impl FnOnce(&mut ViewRef)) {
-        let mut place = (*self.place).clone();
-        change(&mut place);
-        self.go.emit((place, replace));
-    }
-}
-
-/// A file that is being read.
-#[derive(Clone, PartialEq)]
-pub struct Loading {
-    /// Names and sizes.
-    pub files: Vec<(String, f64)>,
-    /// How far.
-    pub progress: FileProgress,
-    /// When it began, in milliseconds of the page's clock.
-    pub since: f64,
-}
 
 /// What happens to the application.
 pub enum Msg {
@@ -97,6 +52,8 @@ pub enum Msg {
     Cancel,
     /// Close one source.
     Close(usize),
+    /// Baseline and candidate change.
+    Sides(SideChange),
     /// A key.
     Key(KeyboardEvent),
     /// Something is dragged over the page, or no longer.
@@ -123,7 +80,10 @@ pub struct App {
     place: Rc<ViewRef>,
     /// Files in order of opening, kept for re-reading after a cancel or close.
     files: Vec<File>,
-    incoming: Vec<File>,
+    /// The same of the baseline.
+    baseline: Vec<File>,
+    /// Files that wait, each with whether it belongs to the baseline.
+    incoming: Vec<(File, bool)>,
     generation: u32,
     dragging: bool,
     help: bool,
@@ -202,17 +162,21 @@ impl App {
         ]
     }
 
-    fn open(&mut self, files: Vec<File>) {
+    fn open(&mut self, files: Vec<File>, baseline: bool) {
         if self.loading.is_some() {
-            self.incoming.extend(files);
+            self.incoming.extend(files.into_iter().map(|f| (f, baseline)));
             return;
         }
         dom::mark("hotspan:open");
         dom::set_root("state", Some("loading"));
         let names = files.iter().map(|f| (f.name(), f.size())).collect();
-        self.loading = Some(Loading { files: names, progress: FileProgress::default(), since: dom::now() });
-        self.client.open(&files);
-        self.files.extend(files);
+        self.loading = Some(Loading { files: names, progress: FileProgress::default(), since: dom::now(), baseline });
+        self.client.open(&files, baseline);
+        self.side(baseline).extend(files);
+    }
+
+    fn side(&mut self, baseline: bool) -> &mut Vec<File> {
+        if baseline { &mut self.baseline } else { &mut self.files }
     }
 
     fn opened(&mut self, answer: Result<Slabs, Failure>) {
@@ -242,9 +206,11 @@ impl App {
                 dom::set_root("state", Some("error"));
             }
         }
-        if !self.incoming.is_empty() {
-            let files = std::mem::take(&mut self.incoming);
-            self.open(files);
+        if let Some((_, side)) = self.incoming.first() {
+            let side = *side;
+            let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.incoming).into_iter().partition(|(_, s)| *s == side);
+            self.incoming = later;
+            self.open(now.into_iter().map(|(f, _)| f).collect(), side);
         }
     }
 
@@ -254,14 +220,41 @@ impl App {
         self.loading = None;
         self.incoming.clear();
         self.summary = None;
-        let files = std::mem::take(&mut self.files);
-        if files.is_empty() {
+        let (files, baseline) = (std::mem::take(&mut self.files), std::mem::take(&mut self.baseline));
+        if files.is_empty() && baseline.is_empty() {
             dom::set_root("state", Some("empty"));
             self.place = Rc::default();
             dom::go("#", true);
-        } else {
-            self.open(files);
+            return;
         }
+        for (side, files) in [(false, files), (true, baseline)] {
+            if !files.is_empty() {
+                self.open(files, side);
+            }
+        }
+    }
+
+    fn change_sides(&mut self, change: SideChange) -> bool {
+        match change {
+            SideChange::Add(files) if files.is_empty() => return false,
+            SideChange::Add(files) => {
+                self.dragging = false;
+                self.open(files, true);
+                return true;
+            }
+            SideChange::Move(i) if i < self.files.len() => {
+                let file = self.files.remove(i);
+                self.baseline.push(file);
+            }
+            SideChange::Remove(i) if i < self.baseline.len() => {
+                self.baseline.remove(i);
+            }
+            SideChange::Swap => std::mem::swap(&mut self.files, &mut self.baseline),
+            SideChange::Move(_) | SideChange::Remove(_) => return false,
+        }
+        // Sides are tables of their own: what changes them is read again.
+        self.reopen();
+        true
     }
 
     fn shared(&self, ctx: &Context<App>, summary: &Rc<Summary>) -> Shared {
@@ -272,6 +265,7 @@ impl App {
             go: ctx.link().callback(|(place, replace)| Msg::Go(place, replace)),
             say: ctx.link().callback(Msg::Say),
             export: ctx.link().callback(|(kind, finding)| Msg::Export(kind, finding)),
+            sides: ctx.link().callback(Msg::Sides),
             generation: self.generation,
         }
     }
@@ -324,6 +318,7 @@ impl Component for App {
             loading: None,
             place: Rc::new(ViewRef::parse(&dom::hash())),
             files: Vec::new(),
+            baseline: Vec::new(),
             incoming: Vec::new(),
             generation: 0,
             dragging: false,
@@ -337,7 +332,7 @@ impl Component for App {
 
     fn update(&mut self, ctx: &Context<App>, msg: Msg) -> bool {
         match msg {
-            Msg::Open(files) => self.open(files),
+            Msg::Open(files) => self.open(files, false),
             Msg::Worker(Event::Progress(progress)) => {
                 if let Some(loading) = &mut self.loading {
                     loading.progress = progress;
@@ -354,6 +349,7 @@ impl Component for App {
                     "The engine stopped{name}: {why}. The page goes on without these files; a smaller part of them may work."
                 ));
                 self.files.clear();
+                self.baseline.clear();
                 self.reopen();
                 dom::set_root("state", Some("error"));
             }
@@ -381,8 +377,9 @@ impl Component for App {
             }
             Msg::Cancel => {
                 // Files of the cancelled drop go; those that were open before are read again.
-                let gone = self.loading.as_ref().map_or(0, |l| l.files.len());
-                self.files.truncate(self.files.len().saturating_sub(gone));
+                let (gone, side) = self.loading.as_ref().map_or((0, false), |l| (l.files.len(), l.baseline));
+                let files = self.side(side);
+                files.truncate(files.len().saturating_sub(gone));
                 self.notice = Some("Reading was stopped.".to_string());
                 self.reopen();
             }
@@ -392,6 +389,7 @@ impl Component for App {
                     self.reopen();
                 }
             }
+            Msg::Sides(change) => return self.change_sides(change),
             Msg::Key(e) => return self.key(ctx, &e),
             Msg::Dragging(dragging) => {
                 let changed = self.dragging != dragging;

@@ -1,0 +1,75 @@
+//! What views share: the engine, what is loaded, where the user is, and what they may ask of the application.
+
+use crate::base::view::ViewRef;
+use crate::engine::protocol::summary::Summary;
+use crate::engine::protocol::{ExportKind, SampleQuery};
+use crate::web::client::Client;
+use crate::web::wire::FileProgress;
+use std::rc::Rc;
+use web_sys::File;
+use yew::Callback;
+
+/// What every view gets.
+#[derive(Clone, PartialEq)]
+pub struct Shared {
+    /// The engine.
+    pub client: Client,
+    /// What is loaded.
+    pub summary: Rc<Summary>,
+    /// Where the user is.
+    pub place: Rc<ViewRef>,
+    /// Goes to a place: `true` replaces the current step of the history.
+    pub go: Callback<(ViewRef, bool)>,
+    /// Says something for a while.
+    pub say: Callback<String>,
+    /// Starts an export.
+    pub export: Callback<(ExportKind, Option<String>)>,
+    /// Changes what is compared with what.
+    pub sides: Callback<SideChange>,
+    /// Changes with every load.
+    pub generation: u32,
+}
+
+/// A change of baseline and candidate.
+pub enum SideChange {
+    /// Files are to be read as baseline.
+    Add(Vec<File>),
+    /// An open file, by position, becomes part of the baseline.
+    Move(usize),
+    /// A file of the baseline, by position, is closed.
+    Remove(usize),
+    /// Baseline and candidate change places.
+    Swap,
+}
+
+impl Shared {
+    /// The profile query of the current place.
+    pub fn query(&self) -> SampleQuery {
+        let profile = self.place.profile.unwrap_or(0);
+        let info = self.summary.profiles.get(profile as usize);
+        let named = |name: &String| info.and_then(|p| p.values.iter().position(|v| v.name == *name));
+        let value = self.place.value.as_ref().and_then(named).map_or(info.map_or(0, |p| p.default_value), |v| v as u32);
+        let thread = self.place.thread.filter(|t| info.is_some_and(|p| (*t as usize) < p.threads.len()));
+        SampleQuery { profile, value, thread, labels: self.place.labels.clone(), group: self.place.group.clone() }
+    }
+
+    /// Goes to a changed copy of the current place.
+    pub fn change(&self, replace: bool, change: impl FnOnce(&mut ViewRef)) {
+        let mut place = (*self.place).clone();
+        change(&mut place);
+        self.go.emit((place, replace));
+    }
+}
+
+/// A file that is being read.
+#[derive(Clone, PartialEq)]
+pub struct Loading {
+    /// Names and sizes.
+    pub files: Vec<(String, f64)>,
+    /// How far.
+    pub progress: FileProgress,
+    /// When it began, in milliseconds of the page's clock.
+    pub since: f64,
+    /// Whether it belongs to the baseline.
+    pub baseline: bool,
+}
