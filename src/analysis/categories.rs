@@ -21,11 +21,11 @@ pub struct CategorySet(pub u64);
 impl CategorySet {
     /// Whether it holds a category of this name.
     pub fn has(self, name: &str) -> bool {
-        bit(name).is_some_and(|b| self.0 & b != 0)
+        !self.is_empty() && bit(name).is_some_and(|b| self.0 & b != 0)
     }
     /// Whether it holds any of these.
     pub fn any(self, names: &[&str]) -> bool {
-        names.iter().any(|n| self.has(n))
+        !self.is_empty() && names.iter().any(|n| self.has(n))
     }
     /// Whether it is empty: the program's own code, as far as names tell.
     pub fn is_empty(self) -> bool {
@@ -291,18 +291,26 @@ fn belongs(group: &Group, dso: &str, file: &str) -> bool {
 /// A symbol without what compilers, linkers and collapsers add: offset, clone tags, versions, hashes, `_[k]`.
 pub fn symbol(name: &str) -> &str {
     let mut s = name;
-    for mark in ["_[k]", "_[j]", "_[i]", "_[0]", "_[1]"] {
-        s = s.strip_suffix(mark).unwrap_or(s);
+    // Most names hold none of these: looking for one byte is far cheaper than looking for words.
+    let holds = |s: &str, byte: u8| memchr::memchr(byte, s.as_bytes()).is_some();
+    if s.ends_with(']') {
+        for mark in ["_[k]", "_[j]", "_[i]", "_[0]", "_[1]"] {
+            s = s.strip_suffix(mark).unwrap_or(s);
+        }
     }
-    if let Some(at) = s.rfind("+0x") {
+    if holds(s, b'+')
+        && let Some(at) = s.rfind("+0x")
+    {
         s = &s[..at];
     }
     for mark in ["@plt", "@@", " [clone"] {
-        if let Some(at) = s.find(mark).filter(|at| *at > 0) {
+        if holds(s, mark.as_bytes()[0])
+            && let Some(at) = s.find(mark).filter(|at| *at > 0)
+        {
             s = &s[..at];
         }
     }
-    loop {
+    while holds(s, b'.') {
         let cut = [".isra.", ".part.", ".constprop.", ".llvm.", ".cold"].iter().filter_map(|m| s.rfind(m)).filter(|at| *at > 0).min();
         match cut {
             Some(at) => s = &s[..at],

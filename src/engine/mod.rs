@@ -3,6 +3,7 @@
 pub mod parts;
 pub mod protocol;
 pub mod views;
+pub mod warm;
 
 use crate::base::slabs::Slabs;
 use crate::findings;
@@ -10,11 +11,6 @@ use crate::formats::{Limits, Progress, input, symbolize};
 use crate::model::Session;
 use protocol::{Failure, Request};
 use std::io::Read;
-
-/// Makes ready what every session needs, before there is any.
-pub fn warm() {
-    crate::analysis::categories::warm();
-}
 
 /// A session and what was derived from it.
 #[derive(Default)]

@@ -129,10 +129,12 @@ impl<'a> Active<'a> {
         out.classify(&counts);
         let wall = profile.value_types[value].kind == ValueKind::WallTime;
         let away: &[&str] = if wall { &["idle", "wait"] } else { &["idle"] };
+        // Stacks are many and functions few: names are looked at once per function.
+        let idle_func: Vec<bool> = (0..s.funcs.len()).map(|i| out.class_of(FuncId::from_index(i)).any(away)).collect();
         let mut idle = vec![false; s.stacks.len()];
         for row in 0..idle.len() {
             let below = s.stacks.prefix[row].get().is_some_and(|p| idle[p.index()]);
-            idle[row] = below || out.class_of(s.frames.func[s.stacks.frame[row].index()]).any(away);
+            idle[row] = below || idle_func[s.frames.func[s.stacks.frame[row].index()].index()];
         }
         let threads = out.thread_classes();
         // Threads do few kinds of work: for each kind, counts and weights are added up per stack.
@@ -141,13 +143,14 @@ impl<'a> Active<'a> {
         kinds.dedup();
         let kind_of = |i: usize| profile.samples.thread.get(i).and_then(|t| threads.get(t.index())).copied().unwrap_or_default();
         for &kind in &kinds {
+            let idle_thread = CategorySet(kind).has("idle");
             let mut sums: Vec<(i64, i64)> = vec![(0, 0); s.stacks.len()];
             for (i, stack) in profile.samples.stack.iter().enumerate().filter(|(i, _)| counts[*i] > 0) {
                 let (Some(stack), thread) = (stack.get(), kind_of(i)) else { continue };
                 if thread.0 != kind {
                     continue;
                 }
-                if idle[stack.index()] || thread.has("idle") {
+                if idle[stack.index()] || idle_thread {
                     out.idle += counts[i];
                     continue;
                 }

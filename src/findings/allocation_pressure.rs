@@ -112,18 +112,26 @@ const PAYS: u8 = 8;
 
 fn pressure(active: &Active<'_>) -> Pressure {
     let s = &active.session.symbols;
+    // Stacks are many and functions few: names are looked at once per function.
+    let of_func: Vec<u8> = (0..s.funcs.len())
+        .map(FuncId::from_index)
+        .map(|func| {
+            let class = active.class_of(func);
+            if class.is_empty() {
+                return 0;
+            }
+            let bit = |name: &str, bit: u8| if class.has(name) { bit } else { 0 };
+            let pays = ASSIST.iter().any(|a| active.name(func).contains(a));
+            bit("gc", GC) | bit("alloc", ALLOC) | bit("pagefault", FAULT) | if pays { PAYS } else { 0 }
+        })
+        .collect();
     // What any frame from the root up to here says; prefixes come first, so one pass suffices.
     let mut seen = vec![0_u8; s.stacks.len()];
     for row in 0..seen.len() {
-        let func = s.frames.func[s.stacks.frame[row].index()];
-        let class = active.class_of(func);
-        let mut bits = s.stacks.prefix[row].get().map_or(0, |p| seen[p.index()]);
-        if !class.is_empty() {
-            bits |= if class.has("gc") { GC } else { 0 } | if class.has("alloc") { ALLOC } else { 0 };
-            bits |= if class.has("pagefault") { FAULT } else { 0 };
-            if bits & (GC | ALLOC) != 0 && ASSIST.iter().any(|a| active.name(func).contains(a)) {
-                bits |= PAYS;
-            }
+        let own = of_func[s.frames.func[s.stacks.frame[row].index()].index()];
+        let mut bits = s.stacks.prefix[row].get().map_or(0, |p| seen[p.index()]) | own & !PAYS;
+        if bits & (GC | ALLOC) != 0 {
+            bits |= own & PAYS;
         }
         seen[row] = bits;
     }

@@ -95,14 +95,17 @@ impl Client {
             self.0.ready.set(true);
             let unsent = std::mem::take(&mut *self.0.unsent.borrow_mut());
             if unsent.is_empty() {
-                let message = Object::new();
-                set(&message, "warm", &JsValue::TRUE);
-                self.send(message);
+                self.warm(0.0);
             }
             unsent.into_iter().for_each(|message| self.send(message));
         } else if let Some(text) = get(data, "progress").as_string() {
             if let Ok(progress) = serde_json::from_str(&text) {
                 self.0.events.emit(Event::Progress(progress));
+            }
+        } else if let Some(step) = get(data, "warmed").as_f64() {
+            // Whoever waits for an answer comes first, and brings work that warms as well.
+            if self.0.waiting.borrow().is_empty() {
+                self.warm(step);
             }
         } else if let Some(plan) = get(data, "split").as_string() {
             let number = |key: &str| get(data, key).as_f64().unwrap_or(0.0) as usize;
@@ -175,6 +178,13 @@ impl Client {
         if let Some(worker) = &*self.0.worker.borrow() {
             let _ = worker.post_message(&message);
         }
+    }
+
+    /// Lets a worker that has nothing to do make itself ready, in short steps.
+    fn warm(&self, step: f64) {
+        let message = Object::new();
+        set(&message, "warm", &JsValue::from_f64(step));
+        self.send(message);
     }
 
     fn ask(&self, parts: &[(&str, JsValue)], answer: Answer) {

@@ -62,8 +62,12 @@ fn receive(state: &mut State, data: &JsValue, scope: &DedicatedWorkerGlobalScope
         if opening.as_mut().is_some_and(|o| o.part(engine, part as usize, bytes)) {
             proceed(state, scope);
         }
-    } else if get(data, "warm").is_truthy() {
-        crate::engine::warm();
+    } else if let Some(number) = get(data, "warm").as_f64() {
+        if crate::engine::warm::step(number as usize) {
+            let next = Object::new();
+            set(&next, "warmed", &JsValue::from_f64(number + 1.0));
+            let _ = scope.post_message(&next);
+        }
     } else {
         let answer = ask(&mut state.engine, data);
         post(scope, &get(data, "id"), answer);
