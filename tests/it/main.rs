@@ -35,5 +35,6 @@ mod top;
 mod trace_formats;
 mod trace_readers;
 mod traces;
+mod truth;
 mod unsupported;
 mod v8;
