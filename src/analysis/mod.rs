@@ -3,6 +3,7 @@
 pub mod call_tree;
 pub mod categories;
 pub mod clipped;
+pub mod clock_skew;
 pub mod critical_path;
 #[cfg(test)]
 pub mod drawn;

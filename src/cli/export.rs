@@ -1,4 +1,4 @@
-//! `hotspan export`: folded stacks, a flame graph as SVG, or speedscope's JSON.
+//! `hotspan export`: folded stacks, a flame graph as SVG, speedscope's JSON, or traces as OTLP JSON.
 
 use super::{Stop, labels, load, pick, write_out};
 use crate::model::Session;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Profiles
+    /// Profiles, or traces for otlp-json
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// What to write
@@ -30,11 +30,20 @@ enum To {
     Folded,
     Svg,
     Speedscope,
+    OtlpJson,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let (engine, all_read) = load::tables(&args.files);
     let session = &engine.session;
+    if args.to == To::OtlpJson {
+        if session.traces.spans.is_empty() {
+            load::status(all_read)?;
+            return Err(Stop::Usage("these files hold no traces, so there are no spans to export".to_string()));
+        }
+        write_out(args.out.as_ref(), &report::otlp_json::otlp_json(session))?;
+        return load::status(all_read);
+    }
     if session.profiles.is_empty() {
         load::status(all_read)?;
         return Err(Stop::Usage("these files hold no profile, so there are no stacks to export".to_string()));
@@ -72,6 +81,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             }
             folded.text
         }
+        To::OtlpJson => report::otlp_json::otlp_json(session),
         To::Svg | To::Speedscope => report::svg::flame_graph(session, profile, value, None).map_err(Stop::Usage)?,
     };
     write_out(args.out.as_ref(), &text)?;

@@ -42,7 +42,7 @@ enum Command {
     Trace(traces::OneArgs),
     /// What changed between two sets of files: baseline, --, candidate
     Diff(diff::Args),
-    /// Folded stacks or a flame graph as SVG
+    /// Folded stacks, a flame graph as SVG, speedscope's JSON, or traces as OTLP JSON
     Export(export::Args),
     /// The formats that are read
     Formats(lists::FormatsArgs),

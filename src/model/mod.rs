@@ -11,6 +11,7 @@ pub mod symbol_files;
 pub mod symbols;
 pub mod trace;
 pub mod trace_link;
+pub mod trace_shift;
 
 use crate::base::intern::StringTable;
 use ledger::Ledger;

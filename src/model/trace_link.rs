@@ -276,7 +276,7 @@ impl TraceSet {
         }
     }
 
-    fn build_children(&mut self) {
+    pub(super) fn build_children(&mut self) {
         let n = self.spans.len();
         let mut start = vec![0_u32; n + 1];
         for parent in self.spans.parent.iter().filter_map(|p| p.get()) {
@@ -299,7 +299,7 @@ impl TraceSet {
     }
 
     /// Depths, extents, roots and counts of each trace.
-    fn measure(&mut self) {
+    pub(super) fn measure(&mut self) {
         let mut seen_service: Vec<u32> = vec![u32::MAX; self.services.len()];
         for trace in 0..self.traces.len() {
             let row = TraceRow::from_index(trace);

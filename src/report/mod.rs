@@ -5,5 +5,6 @@ pub mod folded;
 pub mod histogram;
 pub mod inspect;
 pub mod markdown;
+pub mod otlp_json;
 pub mod speedscope;
 pub mod svg;

@@ -32,6 +32,7 @@ mod speedscope;
 mod symbols;
 mod text_profiles;
 mod top;
+mod trace_export;
 mod trace_formats;
 mod trace_readers;
 mod traces;

@@ -98,6 +98,8 @@ pub enum ExportKind {
     Folded,
     /// speedscope's JSON, with every profile of the session.
     Speedscope,
+    /// All traces as OTLP JSON.
+    OtlpJson,
 }
 
 /// Head of the answer to [`Request::Export`].

@@ -63,6 +63,12 @@ pub fn answer(engine: &Engine, what: ExportKind, query: &SampleQuery, finding: O
             }
             (format!("{stem}.speedscope.json"), "application/json", written.text, written.notes.join(" "))
         }
+        ExportKind::OtlpJson => {
+            if session.traces.spans.is_empty() {
+                return Err(Failure::new("there are no traces to export"));
+            }
+            ("hotspan-traces.json".to_string(), "application/json", report::otlp_json::otlp_json(session), String::new())
+        }
     };
     let head = serde_json::to_string(&ExportHead { name, mime: mime.to_string(), note }).map_err(|e| Failure::new(e.to_string()))?;
     Ok(Slabs { head, slabs: vec![Slab::U8(text.into_bytes())] })

@@ -84,6 +84,7 @@ pub fn Bar(props: &BarProps) -> Html {
     };
     let sources = props.summary.as_ref().map(|s| s.sources.as_array().cloned().unwrap_or_default()).unwrap_or_default();
     let has_profiles = props.summary.as_ref().is_some_and(|s| !s.profiles.is_empty());
+    let has_traces = props.summary.as_ref().is_some_and(|s| s.traces > 0);
     let entry = |kind: ExportKind, label: &'static str, enabled: bool| {
         let export = props.export.clone();
         html! { <li><button disabled={!enabled} onclick={move |_| export.emit(kind)}>{ label }</button></li> }
@@ -119,6 +120,7 @@ pub fn Bar(props: &BarProps) -> Html {
                         { entry(ExportKind::Svg, "Flame graph as SVG", has_profiles) }
                         { entry(ExportKind::Folded, "Folded stacks", has_profiles) }
                         { entry(ExportKind::Speedscope, "speedscope JSON", has_profiles) }
+                        { entry(ExportKind::OtlpJson, "Traces as OTLP JSON", has_traces) }
                     </ul>
                 </details>
             }
