@@ -69,13 +69,16 @@ pub fn hosts(set: &TraceSet, strings: &StringTable) -> Vec<Host> {
 
 fn hosts_of(set: &TraceSet, strings: &StringTable, rows: std::ops::Range<usize>) -> Vec<Host> {
     let keys: Vec<Option<StringId>> = HOST_KEYS.iter().map(|key| strings.find(key)).collect();
-    let best = |start: u32, len: u32| {
+    // Of a span's own attributes an `ip` may be anybody's.
+    let own_keys = ["host.id", "host.ip", "host.name", "network.local.address"];
+    let own_ranks: Vec<bool> = HOST_KEYS.iter().map(|key| own_keys.contains(key)).collect();
+    let best = |start: u32, len: u32, own: bool| {
         let mut best: Option<(usize, StringId)> = None;
         for (key, value) in set.attr_rows(start, len) {
             let (Some(rank), AttrValue::Text(text) | AttrValue::Json(text)) = (keys.iter().position(|k| *k == Some(key)), value) else {
                 continue;
             };
-            if !strings.get(text).is_empty() && best.is_none_or(|(known, _)| rank < known) {
+            if (!own || own_ranks[rank]) && !strings.get(text).is_empty() && best.is_none_or(|(known, _)| rank < known) {
                 best = Some((rank, text));
             }
         }
@@ -91,9 +94,9 @@ fn hosts_of(set: &TraceSet, strings: &StringTable, rows: std::ops::Range<usize>)
         }
         let resource = set.spans.resource[i].get().and_then(|r| {
             let r = r.index();
-            *of_resource.entry(r).or_insert_with(|| best(set.resources.attr_start[r], set.resources.attr_len[r]))
+            *of_resource.entry(r).or_insert_with(|| best(set.resources.attr_start[r], set.resources.attr_len[r], false))
         });
-        let own = best(set.spans.attr_start[i], set.spans.attr_len[i]);
+        let own = best(set.spans.attr_start[i], set.spans.attr_len[i], true);
         match [resource, own].into_iter().flatten().min_by_key(|(rank, _)| *rank) {
             Some((_, name)) => Host::Named(name),
             None => Host::Service(set.service(span)),
@@ -143,7 +146,8 @@ pub fn host_pairs(set: &TraceSet, strings: &StringTable, trace: Option<TraceRow>
             list.sort_unstable();
             let outside = list.iter().filter(|ns| **ns != 0).count() as u32;
             let [q1_ns, median_ns, q3_ns] = [1, 2, 3].map(|quarter| list[(list.len() - 1) * quarter / 4]);
-            let constant = list.len() >= MIN_CALLS && median_ns != 0 && q3_ns - q1_ns <= (median_ns.abs() / CONSTANT_SHARE).max(CONSTANT_NS);
+            let constant =
+                list.len() >= MIN_CALLS && median_ns != 0 && q3_ns - q1_ns <= (median_ns.abs() / CONSTANT_SHARE).max(CONSTANT_NS);
             HostPair { from, to, calls: list.len() as u32, outside, median_ns, q1_ns, q3_ns, constant }
         })
         .collect();
@@ -218,7 +222,8 @@ mod tests {
             let operation = t.operations.intern(service, strings.intern("op"), kind);
             let row = t.attrs.push(strings.intern("host.name"), AttrValue::Text(strings.intern(host)));
             let trace_id = strings.intern("t");
-            let span = RawSpan { source: SourceId(0), trace_id, id, parent_id, operation, start_ns, duration_ns, flags, ..RawSpan::default() };
+            let span =
+                RawSpan { source: SourceId(0), trace_id, id, parent_id, operation, start_ns, duration_ns, flags, ..RawSpan::default() };
             t.push(RawSpan { attrs: (row, 1), ..span });
         }
         t.link();

@@ -80,6 +80,8 @@ pub struct ViewRef {
     pub source: Option<u32>,
     /// `sort`: column to sort by, `-` in front for descending.
     pub sort: Option<String>,
+    /// `clocks`: `aligned` when a trace is shown with the clocks of its hosts aligned.
+    pub clocks: Option<String>,
     /// `z`: zoom window of the view, free form of that view.
     pub zoom: Option<String>,
 }
@@ -136,7 +138,7 @@ impl ViewRef {
         out
     }
 
-    fn texts(&self) -> [(&'static str, &Option<String>); 12] {
+    fn texts(&self) -> [(&'static str, &Option<String>); 13] {
         [
             ("v", &self.value),
             ("g", &self.group),
@@ -149,6 +151,7 @@ impl ViewRef {
             ("q", &self.search),
             ("id", &self.finding),
             ("sort", &self.sort),
+            ("clocks", &self.clocks),
             ("z", &self.zoom),
         ]
     }
@@ -194,6 +197,7 @@ impl ViewRef {
                 "q" => &mut out.search,
                 "id" => &mut out.finding,
                 "sort" => &mut out.sort,
+                "clocks" => &mut out.clocks,
                 "z" => &mut out.zoom,
                 _ => continue,
             };

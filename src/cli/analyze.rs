@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// Run only this rule; may be given several times (see `hotspan rules`)
     #[arg(long = "rule", value_name = "RULE", value_parser = rule_id)]
     rules: Vec<String>,
+    /// Move the spans of hosts whose clocks differ, by one offset per host and trace
+    #[arg(long)]
+    align_clocks: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -53,7 +56,7 @@ enum FailOn {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let (engine, all_read) = load::load(&args.files, &args.baseline, settings(args)?);
+    let (engine, all_read) = load::load(&args.files, &args.baseline, settings(args)?, args.align_clocks);
     let text = match args.format {
         Form::Json => report::analyze::json(&engine.session, &engine.report).map_err(|e| Stop::Output(std::io::Error::other(e)))?,
         Form::Markdown => report::markdown::markdown(&engine.session, &engine.report),

@@ -11,9 +11,13 @@ use std::time::{Duration, Instant};
 
 /// Reads the files in order, says on standard error which could not be read, and runs the rules.
 /// The flag tells whether every file was read.
-pub fn load(files: &[PathBuf], baseline: &[PathBuf], settings: Settings) -> (Engine, bool) {
+pub fn load(files: &[PathBuf], baseline: &[PathBuf], settings: Settings, align_clocks: bool) -> (Engine, bool) {
     let mut engine = Engine { settings, ..Engine::default() };
     let all_read = read_sides(&mut engine, files, baseline);
+    if align_clocks {
+        engine.link();
+        eprintln!("hotspan: clocks aligned: {} spans moved", engine.align_clocks());
+    }
     engine.finish();
     (engine, all_read)
 }

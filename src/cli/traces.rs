@@ -3,14 +3,16 @@
 use super::analyze::clean;
 use super::{Stop, load, to_json, write_out};
 use crate::analysis::clipped::Clipped;
+use crate::analysis::clock_skew;
 use crate::analysis::critical_path::{Section, critical_path};
 use crate::analysis::trace_tree::trace_tree;
 use crate::analysis::{red, service_graph};
 use crate::base::ids::{ServiceId, SpanRow, StringId, TraceRow};
+use crate::base::intern::StringTable;
 use crate::base::quantity::format_ns;
 use crate::engine::views::traces::find;
 use crate::model::Session;
-use crate::model::trace::SPAN_ERROR;
+use crate::model::trace::{SPAN_ERROR, TraceSet};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -27,6 +29,9 @@ pub(super) struct ListArgs {
     /// How many traces and operations; 0 for all. Without it 20 in text and all in JSON
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Move the spans of hosts whose clocks differ, by one offset per host and trace
+    #[arg(long)]
+    align_clocks: bool,
 }
 
 #[derive(clap::Args)]
@@ -40,6 +45,9 @@ pub(super) struct OneArgs {
     /// JSON (hotspan.trace/1) instead of text
     #[arg(long)]
     json: bool,
+    /// Move the spans of hosts whose clocks differ, by one offset per host and trace
+    #[arg(long)]
+    align_clocks: bool,
 }
 
 #[derive(Serialize)]
@@ -91,20 +99,63 @@ struct List {
     traces: Vec<Trace>,
     operations: Vec<Operation>,
     edges: Vec<Edge>,
+    clock_skew: Vec<Skew>,
+    clocks_aligned: bool,
+}
+
+/// Hosts whose clocks differ, as the files have them.
+#[derive(Serialize)]
+struct Skew {
+    from: String,
+    to: String,
+    calls: u32,
+    outside: u32,
+    median_ns: i64,
+    q1_ns: i64,
+    q3_ns: i64,
+    constant: bool,
+}
+
+fn skew(session: &Session, trace: Option<TraceRow>) -> Vec<Skew> {
+    let (t, strings) = (&session.traces, &session.strings);
+    let pairs = clock_skew::host_pairs(t, strings, trace).into_iter().map(|p| Skew {
+        from: p.from.name(t, strings),
+        to: p.to.name(t, strings),
+        calls: p.calls,
+        outside: p.outside,
+        median_ns: p.median_ns,
+        q1_ns: p.q1_ns,
+        q3_ns: p.q3_ns,
+        constant: p.constant,
+    });
+    pairs.collect()
+}
+
+fn draw_skew(list: &[Skew], aligned: bool, out: &mut String) {
+    if list.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\nclocks that differ{}:", if aligned { " (aligned here)" } else { " (--align-clocks moves the spans)" });
+    for s in list.iter().take(20) {
+        let way = if s.median_ns < 0 { "ahead" } else { "behind" };
+        let sure = if s.constant { "" } else { ", not constant" };
+        let names = clean(&format!("{} → {}", s.from, s.to));
+        let _ = writeln!(out, "  {names}: {} of {} calls outside, {} {way}{sure}", s.outside, s.calls, format_ns(s.median_ns.abs() as f64));
+    }
 }
 
 fn service_name(session: &Session, service: ServiceId) -> String {
     service.get().map_or(String::new(), |s| session.strings.get(session.traces.services[s.index()]).to_string())
 }
 
-fn trace_row(session: &Session, trace: TraceRow) -> Trace {
-    let (t, i) = (&session.traces, trace.index());
+fn trace_row(set: &TraceSet, strings: &StringTable, trace: TraceRow) -> Trace {
+    let (t, i) = (set, trace.index());
     let root = t.traces.root[i];
     Trace {
-        id: session.strings.get(t.traces.id[i]).to_string(),
+        id: strings.get(t.traces.id[i]).to_string(),
         root: Root {
-            service: root.get().map_or("", |r| t.service_name(&session.strings, r)).to_string(),
-            operation: root.get().map_or("", |r| t.name(&session.strings, r)).to_string(),
+            service: root.get().map_or("", |r| t.service_name(strings, r)).to_string(),
+            operation: root.get().map_or("", |r| t.name(strings, r)).to_string(),
         },
         spans: t.traces.spans(trace).len(),
         services: t.traces.services[i],
@@ -115,27 +166,29 @@ fn trace_row(session: &Session, trace: TraceRow) -> Trace {
     }
 }
 
-fn sections(session: &Session, trace: TraceRow) -> (Clipped, Vec<Section>) {
-    let clipped = Clipped::of(&session.traces, trace);
-    let path = session.traces.traces.root[trace.index()].get().map_or_else(Vec::new, |r| critical_path(&session.traces, &clipped, r));
-    (clipped, path)
+fn sections(set: &TraceSet, trace: TraceRow) -> Vec<Section> {
+    let clipped = Clipped::of(set, trace);
+    set.traces.root[trace.index()].get().map_or_else(Vec::new, |r| critical_path(set, &clipped, r))
 }
 
-fn list(session: &Session) -> List {
-    let t = &session.traces;
-    let mut traces: Vec<Trace> = (0..t.traces.len()).map(|i| trace_row(session, TraceRow::from_index(i))).collect();
-    traces.sort_by_key(|t| std::cmp::Reverse(t.duration_ns));
-    let key = |span: SpanRow| (t.service(span), t.operations.name[t.spans.operation[span.index()].index()]);
+fn list(session: &Session, align: bool) -> List {
+    let (t, strings) = (&session.traces, &session.strings);
+    let key = |set: &TraceSet, span: SpanRow| (set.service(span), set.operations.name[set.spans.operation[span.index()].index()]);
     let mut critical: BTreeMap<(ServiceId, StringId), i64> = BTreeMap::new();
+    let mut traces: Vec<Trace> = Vec::with_capacity(t.traces.len());
     for trace in (0..t.traces.len()).map(TraceRow::from_index) {
-        for section in sections(session, trace).1 {
-            *critical.entry(key(section.span)).or_default() += section.to - section.from;
+        let moved = align.then(|| clock_skew::align(t, strings, trace));
+        let (set, trace) = moved.as_ref().map_or((t, trace), |m| (&m.set, TraceRow(0)));
+        traces.push(trace_row(set, strings, trace));
+        for section in sections(set, trace) {
+            *critical.entry(key(set, section.span)).or_default() += section.to - section.from;
         }
     }
+    traces.sort_by_key(|t| std::cmp::Reverse(t.duration_ns));
     // One operation may occur with several kinds; then none is said. The shortest call is not part of the page's table.
     let mut kinds: BTreeMap<(ServiceId, StringId), (BTreeSet<&'static str>, i64)> = BTreeMap::new();
     for span in (0..t.spans.len()).map(SpanRow::from_index) {
-        let entry = kinds.entry(key(span)).or_insert((BTreeSet::new(), i64::MAX));
+        let entry = kinds.entry(key(t, span)).or_insert((BTreeSet::new(), i64::MAX));
         entry.0.insert(t.kind(span).name());
         entry.1 = entry.1.min(t.spans.duration_ns[span.index()]);
     }
@@ -166,7 +219,14 @@ fn list(session: &Session) -> List {
         errors: e.errors,
         sum_ns: e.sum_ns,
     });
-    List { schema: "hotspan.traces/1", traces, operations: operations.collect(), edges: edges.collect() }
+    List {
+        schema: "hotspan.traces/1",
+        traces,
+        operations: operations.collect(),
+        edges: edges.collect(),
+        clock_skew: skew(session, None),
+        clocks_aligned: align,
+    }
 }
 
 fn no_spans(all_read: bool) -> Result<(), Stop> {
@@ -179,7 +239,7 @@ pub(super) fn run_list(args: &ListArgs) -> Result<(), Stop> {
     if engine.session.traces.spans.is_empty() {
         return no_spans(all_read);
     }
-    let mut list = list(&engine.session);
+    let mut list = list(&engine.session, args.align_clocks);
     let limit = args.limit.unwrap_or(if args.json { 0 } else { 20 });
     let (traces, operations) = (list.traces.len(), list.operations.len());
     if limit > 0 {
@@ -215,6 +275,7 @@ pub(super) fn run_list(args: &ListArgs) -> Result<(), Stop> {
             o.count, o.errors, numbers[0], numbers[1], numbers[2], numbers[3]
         );
     }
+    draw_skew(&list.clock_skew, list.clocks_aligned, &mut out);
     if list.traces.len() < traces || list.operations.len() < operations {
         let _ = writeln!(
             out,
@@ -239,6 +300,8 @@ struct Row {
     self_ns: i64,
     error: bool,
     depth: u32,
+    /// How far the row was moved because the clock of its host differs.
+    clock_shift_ns: i64,
 }
 
 #[derive(Serialize)]
@@ -254,16 +317,19 @@ struct One {
     trace: Trace,
     rows: Vec<Row>,
     critical_path: Vec<PathSection>,
+    clock_skew: Vec<Skew>,
+    clocks_aligned: bool,
 }
 
 pub(super) fn run_one(args: &OneArgs) -> Result<(), Stop> {
     let (engine, all_read) = load::tables(&args.files);
     let session = &engine.session;
-    let t = &session.traces;
-    if t.spans.is_empty() {
+    if session.traces.spans.is_empty() {
         return no_spans(all_read);
     }
-    let trace = find(session, &args.id).map_err(|f| Stop::Usage(f.message))?;
+    let found = find(session, &args.id).map_err(|f| Stop::Usage(f.message))?;
+    let moved = args.align_clocks.then(|| clock_skew::align(&session.traces, &session.strings, found));
+    let (t, trace) = moved.as_ref().map_or((&session.traces, found), |m| (&m.set, TraceRow(0)));
     let tree = trace_tree(t, trace);
     let id = |span: SpanRow| t.id_text(&session.strings, t.spans.id[span.index()]);
     let rows = tree.span.iter().enumerate().map(|(row, &span)| {
@@ -279,14 +345,17 @@ pub(super) fn run_one(args: &OneArgs) -> Result<(), Stop> {
             self_ns: tree.self_ns[row],
             error: t.spans.has(span, SPAN_ERROR),
             depth: tree.depth[row],
+            clock_shift_ns: moved.as_ref().map_or(0, |m| m.shift_ns[i]),
         }
     });
-    let path = sections(session, trace).1;
+    let path = sections(t, trace);
     let one = One {
         schema: "hotspan.trace/1",
-        trace: trace_row(session, trace),
+        trace: trace_row(t, &session.strings, trace),
         rows: rows.collect(),
         critical_path: path.iter().map(|s| PathSection { span: id(s.span), start_ns: s.from, end_ns: s.to }).collect(),
+        clock_skew: skew(session, Some(found)),
+        clocks_aligned: args.align_clocks,
     };
     let text = if args.json { to_json(&one)? } else { draw(&one) };
     write_out(None, &text)?;
@@ -310,7 +379,11 @@ fn draw(one: &One) -> String {
     let _ = writeln!(out, "{:>10}  {:>10}  {:>10}  {:>10}", "after", "duration", "self", "critical");
     for row in &one.rows {
         let critical = critical.get(row.span.as_str()).map_or(String::new(), |ns| format_ns(*ns as f64));
-        let mark = if row.error { " ✕" } else { "" };
+        let mut mark = if row.error { " ✕" } else { "" }.to_string();
+        if row.clock_shift_ns != 0 {
+            let way = if row.clock_shift_ns > 0 { "later" } else { "earlier" };
+            let _ = write!(mark, "  (moved {} {way}: clocks aligned)", format_ns(row.clock_shift_ns.abs() as f64));
+        }
         let indent = "  ".repeat(row.depth.min(40) as usize);
         let _ = writeln!(
             out,
@@ -322,5 +395,6 @@ fn draw(one: &One) -> String {
             clean(&format!("{} {}", row.service, row.operation))
         );
     }
+    draw_skew(&one.clock_skew, one.clocks_aligned, &mut out);
     out
 }

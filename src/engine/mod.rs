@@ -5,11 +5,15 @@ pub mod protocol;
 pub mod views;
 pub mod warm;
 
+use crate::analysis::clock_skew;
+use crate::base::ids::TraceRow;
 use crate::base::slabs::Slabs;
 use crate::findings;
 use crate::formats::{Limits, Progress, input, symbolize};
 use crate::model::Session;
+use crate::model::ledger::Choice;
 use protocol::{Failure, Request};
+use std::collections::BTreeMap;
 use std::io::Read;
 
 /// A session and what was derived from it.
@@ -53,6 +57,32 @@ impl Engine {
     fn context(&self) -> findings::Context<'_> {
         let baseline = Some(&self.baseline).filter(|b| !b.sources.is_empty());
         findings::Context::new(&self.session, &self.settings).with_baseline(baseline)
+    }
+
+    /// Moves the spans of hosts whose clocks differ, in all traces of both sides, before the rules are run; gives how many were
+    /// moved. Each file that holds such spans says so among its choices. Call it after [`Engine::link`].
+    pub fn align_clocks(&mut self) -> u64 {
+        let mut sum = 0;
+        for session in [&mut self.session, &mut self.baseline] {
+            let (traces, strings) = (&session.traces, &session.strings);
+            let rows = (0..traces.traces.len()).map(TraceRow::from_index);
+            let shifts: Vec<i64> = rows.flat_map(|trace| clock_skew::shifts(traces, strings, trace)).collect();
+            let mut moved: BTreeMap<usize, u64> = BTreeMap::new();
+            for (row, _) in shifts.iter().enumerate().filter(|(_, shift)| **shift != 0) {
+                *moved.entry(traces.spans.source[row].index()).or_default() += 1;
+            }
+            session.traces.shift_all(&shifts);
+            for (source, count) in &moved {
+                session.sources[*source].ledger.choices.push(Choice {
+                    what: "Clocks of hosts".to_string(),
+                    chosen: format!("aligned: {count} spans moved, by one offset per host and trace"),
+                    others: vec!["as the file has them".to_string()],
+                    why: "aligning was asked for".to_string(),
+                });
+            }
+            sum += moved.values().sum::<u64>();
+        }
+        sum
     }
 
     /// Links, and runs the rules.

@@ -62,7 +62,7 @@ fn look_at_traces(text: String) -> Engine {
     engine.handle(&Request::TraceList { query: TraceQuery { limit: 200, descending: true, ..TraceQuery::default() } }).unwrap();
     engine.handle(&Request::Services).unwrap();
     let id = engine.session.strings.get(engine.session.traces.traces.id[0]).to_string();
-    engine.handle(&Request::Trace { id }).unwrap();
+    engine.handle(&Request::Trace { id, align: true }).unwrap();
     engine
 }
 

@@ -8,6 +8,7 @@ mod architecture;
 mod chatty;
 mod chrome;
 mod cli;
+mod clocks;
 mod compare;
 mod containers;
 mod corpus;

@@ -54,6 +54,9 @@ pub enum Request {
     Trace {
         /// Trace id.
         id: String,
+        /// Move the spans of hosts whose clocks differ.
+        #[serde(default)]
+        align: bool,
     },
     /// One span: [`traces::SpanDetail`] as head.
     Span {
@@ -61,6 +64,9 @@ pub enum Request {
         trace: String,
         /// Span id.
         span: String,
+        /// As for [`Request::Trace`]: then the remarks say how far the span is moved there.
+        #[serde(default)]
+        align: bool,
     },
     /// Services, operations, call edges: [`services::ServicesData`] as head.
     Services,

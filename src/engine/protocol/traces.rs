@@ -95,6 +95,28 @@ pub const FLAG_ASYNC: u32 = 16;
 /// It does not lie inside its parent.
 pub const FLAG_OUTSIDE: u32 = 64;
 
+/// It is shown at another time than the file gives, because its host's clock differs.
+pub const FLAG_SHIFTED: u32 = 1 << 16;
+
+/// Calls between two hosts of a trace of which some lie outside their callers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClockSkew {
+    /// The caller's host, or its service where no host is named.
+    pub from: String,
+    /// The callee's.
+    pub to: String,
+    /// Calls that tell an offset.
+    pub calls: u32,
+    /// Calls that lie outside their callers.
+    pub outside: u32,
+    /// What the callee's clock lacks, median over the calls, nanoseconds.
+    pub median_ns: f64,
+    /// Quartiles of it.
+    pub quartiles_ns: (f64, f64),
+    /// Whether it is one constant offset.
+    pub constant: bool,
+}
+
 /// What holds for a trace as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TraceHead {
@@ -104,6 +126,15 @@ pub struct TraceHead {
     pub rows: u32,
     /// Length of the headline root, which the critical path adds up to, in nanoseconds.
     pub critical_ns: f64,
+    /// Pairs of hosts whose clocks differ, as the files have them.
+    #[serde(default)]
+    pub clocks: Vec<ClockSkew>,
+    /// Spans that aligning moves.
+    #[serde(default)]
+    pub movable: u32,
+    /// Whether they are moved.
+    #[serde(default)]
+    pub aligned: bool,
 }
 
 /// The answer to [`super::Request::Trace`]: rows in display order, parents before children.

@@ -1,14 +1,18 @@
 //! The list of traces, the waterfall, the details of a span.
 
 use crate::analysis::clipped::Clipped;
+use crate::analysis::clock_skew;
 use crate::analysis::critical_path::critical_path;
 use crate::analysis::trace_tree::{self_time, trace_tree};
 use crate::base::ids::{SpanRow, StringId, TraceRow as Row};
+use crate::base::quantity::format_ns;
 use crate::base::slabs::{Slabs, Texts};
 use crate::base::time::iso_utc;
 use crate::engine::Engine;
 use crate::engine::protocol::Failure;
-use crate::engine::protocol::traces::{EventDetail, SpanDetail, TraceData, TraceHead, TraceList, TraceQuery, TraceRow, TraceSort};
+use crate::engine::protocol::traces::{
+    ClockSkew, EventDetail, FLAG_SHIFTED, SpanDetail, TraceData, TraceHead, TraceList, TraceQuery, TraceRow, TraceSort,
+};
 use crate::model::Session;
 use crate::model::trace::{
     AttrValue, SPAN_ASYNC, SPAN_CYCLE, SPAN_DUPLICATE_ID, SPAN_ERROR, SPAN_NO_DURATION, SPAN_ORPHAN, SPAN_OUTSIDE_PARENT, SPAN_SHARED,
@@ -82,19 +86,23 @@ pub fn find(session: &Session, id: &str) -> Result<Row, Failure> {
     found.map(Row::from_index).ok_or_else(|| Failure::new(format!("there is no trace {id} in these files")))
 }
 
-/// One trace as a waterfall.
+/// One trace as a waterfall; with `align` the spans of hosts whose clocks differ are moved, and marked.
 ///
 /// # Errors
 /// [`Failure`] when there is no such trace.
-pub fn trace(engine: &Engine, id: &str) -> Result<Slabs, Failure> {
+pub fn trace(engine: &Engine, id: &str, align: bool) -> Result<Slabs, Failure> {
     let session = &engine.session;
-    let t = &session.traces;
-    let trace = find(session, id)?;
+    let strings = &session.strings;
+    let found = find(session, id)?;
+    let shifts = clock_skew::shifts(&session.traces, strings, found);
+    let movable = shifts.iter().filter(|s| **s != 0).count() as u32;
+    let moved = (align && movable > 0).then(|| session.traces.shifted(found, &shifts));
+    let (t, trace) = moved.as_ref().map_or((&session.traces, found), |m| (&m.set, Row(0)));
     let tree = trace_tree(t, trace);
     let origin = t.traces.start_ns[trace.index()];
     let mut texts = Texts::default();
     let mut known: BTreeMap<StringId, u32> = BTreeMap::new();
-    let mut text = |id: StringId| *known.entry(id).or_insert_with(|| texts.push(session.strings.get(id)));
+    let mut text = |id: StringId| *known.entry(id).or_insert_with(|| texts.push(strings.get(id)));
     let mut data = TraceData { parent: tree.parent, depth: tree.depth, end_row: tree.end_row, ..TraceData::default() };
     let mut row_of = vec![0_u32; tree.span.len()];
     let first = t.traces.first_span[trace.index()].index();
@@ -102,32 +110,52 @@ pub fn trace(engine: &Engine, id: &str) -> Result<Slabs, Failure> {
         let i = span.index();
         row_of[i - first] = row as u32;
         let operation = t.spans.operation[i].index();
+        let shifted = moved.as_ref().is_some_and(|m| m.shift_ns[i] != 0);
         data.service.push(text(t.service(span).get().map_or(StringId::NONE, |s| t.services[s.index()])));
         data.operation.push(text(t.operations.name[operation]));
         data.kind.push(t.operations.kind[operation] as u32);
-        data.flags.push(u32::from(t.spans.flags[i]));
+        data.flags.push(u32::from(t.spans.flags[i]) | if shifted { FLAG_SHIFTED } else { 0 });
         data.start.push(t.spans.start_ns[i].saturating_sub(origin) as f64);
         data.duration.push(t.spans.duration_ns[i] as f64);
         data.self_time.push(tree.self_ns[row] as f64);
-        data.ids.push(&t.id_text(&session.strings, t.spans.id[i]));
+        data.ids.push(&t.id_text(strings, t.spans.id[i]));
     }
     let root = t.traces.root[trace.index()];
     if let Some(root) = root.get() {
         let clipped = Clipped::of(t, trace);
         for section in critical_path(t, &clipped, root) {
             data.critical_row.push(row_of[section.span.index() - first]);
-            // Sections lie on the clipped time line; the page draws spans where the file puts them.
+            // Sections lie on the clipped time line; the page draws spans where the table puts them.
             let shift = clipped.shift(section.span);
             data.critical_time.extend([section.from - shift - origin, section.to - shift - origin].map(|ns| ns as f64));
         }
     }
     data.texts = texts;
+    let mut row = summary(session, found);
+    (row.start, row.duration_ns) = (iso_utc(origin), t.traces.duration_ns(trace) as f64);
+    let pairs = clock_skew::host_pairs(&session.traces, strings, Some(found));
     data.head = TraceHead {
-        row: summary(session, trace),
+        row,
         rows: tree.span.len() as u32,
         critical_ns: root.get().map_or(0.0, |r| t.spans.duration_ns[r.index()] as f64),
+        clocks: pairs.iter().map(|p| clock(session, p)).collect(),
+        movable,
+        aligned: moved.is_some(),
     };
     data.encode()
+}
+
+fn clock(session: &Session, pair: &clock_skew::HostPair) -> ClockSkew {
+    let name = |host: clock_skew::Host| host.name(&session.traces, &session.strings);
+    ClockSkew {
+        from: name(pair.from),
+        to: name(pair.to),
+        calls: pair.calls,
+        outside: pair.outside,
+        median_ns: pair.median_ns as f64,
+        quartiles_ns: (pair.q1_ns as f64, pair.q3_ns as f64),
+        constant: pair.constant,
+    }
 }
 
 /// A value as text.
@@ -160,7 +188,7 @@ pub fn find_span(session: &Session, trace: Row, id: &str) -> Result<SpanRow, Fai
 ///
 /// # Errors
 /// [`Failure`] when there is no such trace or span.
-pub fn span(engine: &Engine, trace: &str, id: &str) -> Result<Slabs, Failure> {
+pub fn span(engine: &Engine, trace: &str, id: &str, align: bool) -> Result<Slabs, Failure> {
     let session = &engine.session;
     let (t, strings) = (&session.traces, &session.strings);
     let trace = find(session, trace)?;
@@ -181,6 +209,11 @@ pub fn span(engine: &Engine, trace: &str, id: &str) -> Result<Slabs, Failure> {
         (SPAN_DUPLICATE_ID, "another span of the trace has the same id"),
         (SPAN_CYCLE, "its parents run in a circle, cut here"),
     ];
+    let shift = if align { clock_skew::shifts(t, strings, trace)[i - t.traces.first_span[trace.index()].index()] } else { 0 };
+    let moved = (shift != 0).then(|| {
+        let way = if shift > 0 { "later" } else { "earlier" };
+        format!("clocks are aligned: it is drawn {} {way} than its file says; the times here are the file's", format_ns(shift.abs() as f64))
+    });
     let events = (t.spans.event_start[i]..t.spans.event_start[i] + t.spans.event_len[i]).map(|e| {
         let e = e as usize;
         EventDetail {
@@ -205,7 +238,7 @@ pub fn span(engine: &Engine, trace: &str, id: &str) -> Result<Slabs, Failure> {
         offset_ns: t.spans.start_ns[i].saturating_sub(t.traces.start_ns[trace.index()]) as f64,
         duration_ns: t.spans.duration_ns[i] as f64,
         self_ns: self_time(t, span) as f64,
-        remarks: remarks.iter().filter(|(flag, _)| t.spans.has(span, *flag)).map(|(_, r)| (*r).to_string()).collect(),
+        remarks: remarks.iter().filter(|(flag, _)| t.spans.has(span, *flag)).map(|(_, r)| (*r).to_string()).chain(moved).collect(),
         attributes: attributes(session, t.spans.attr_start[i], t.spans.attr_len[i]),
         resource,
         events: events.collect(),

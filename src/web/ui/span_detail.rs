@@ -36,7 +36,8 @@ fn pairs(title: &str, list: &[(String, String)]) -> Html {
 #[component]
 pub fn SpanPanel(props: &Props) -> Html {
     let s = &props.shared;
-    let request = Request::Span { trace: props.trace.clone(), span: props.span.clone() };
+    let request =
+        Request::Span { trace: props.trace.clone(), span: props.span.clone(), align: s.place.clocks.as_deref() == Some("aligned") };
     let answer = use_answer(&s.client, s.generation, request, |slabs| serde_json::from_str::<SpanDetail>(&slabs.head).ok());
     let Some(d) = answer.value() else {
         let text = if let Answer::Failed(why) = &answer { why.clone() } else { String::new() };

@@ -5,7 +5,7 @@ use super::selectors::Search;
 use super::span_detail::SpanPanel;
 use crate::base::quantity::{format_count, format_ns, format_share};
 use crate::engine::protocol::Request;
-use crate::engine::protocol::traces::{FLAG_ASYNC, FLAG_ERROR, FLAG_ORPHAN, FLAG_OUTSIDE, FLAG_UNFINISHED, TraceData};
+use crate::engine::protocol::traces::{FLAG_ASYNC, FLAG_ERROR, FLAG_ORPHAN, FLAG_OUTSIDE, FLAG_SHIFTED, FLAG_UNFINISHED, TraceData};
 use crate::web::dom;
 use crate::web::hooks::{Answer, use_answer};
 use gloo::events::{EventListener, EventListenerOptions};
@@ -31,7 +31,8 @@ pub struct Props {
 #[component]
 pub fn Waterfall(props: &Props) -> Html {
     let s = &props.shared;
-    let answer = use_answer(&s.client, s.generation, Request::Trace { id: props.id.clone() }, |slabs| TraceData::decode(slabs).ok());
+    let request = Request::Trace { id: props.id.clone(), align: aligned(s) };
+    let answer = use_answer(&s.client, s.generation, request, |slabs| TraceData::decode(slabs).ok());
     match (&answer, answer.value()) {
         (Answer::Failed(why), _) => html! { <div class="traces"><div class="toolbar">{ back(s) }</div><p class="empty">{ why }</p></div> },
         (_, None) => html! { <div class="skeleton" aria-busy="true"></div> },
@@ -39,9 +40,49 @@ pub fn Waterfall(props: &Props) -> Html {
     }
 }
 
+/// Whether the address asks for aligned clocks.
+fn aligned(s: &Shared) -> bool {
+    s.place.clocks.as_deref() == Some("aligned")
+}
+
+/// The switch for clocks that differ, where some do.
+fn clock_switch(s: &Shared, data: &TraceData) -> Html {
+    let on = aligned(s);
+    if data.head.movable == 0 && !on {
+        return html! {};
+    }
+    let shared = s.clone();
+    let flip = move |_| shared.change(false, |p| (p.clocks, p.zoom) = ((!on).then(|| "aligned".to_string()), None));
+    html! {
+        <label class="switch" title={format!("Moves {} spans of hosts whose clocks differ, by one offset per host. Tables and exports keep the times of the file.", data.head.movable)}>
+            <input type="checkbox" id="align-clocks" checked={on} onchange={flip} />{ "Align clocks" }
+        </label>
+    }
+}
+
+/// Hosts whose clocks differ.
+fn clock_list(data: &TraceData) -> Html {
+    if data.head.clocks.is_empty() {
+        return html! {};
+    }
+    html! {
+        <>
+            <h2>{ "Clocks" }</h2>
+            <p class="dim">{ "Calls between hosts that lie outside their callers, as the file has them." }</p>
+            <ul class="children clocks">
+                { for data.head.clocks.iter().map(|c| {
+                    let way = if c.median_ns < 0.0 { "ahead" } else { "behind" };
+                    let sure = if c.constant { "" } else { ", not constant" };
+                    html! { <li>{ format!("{} → {}: {} of {} outside; {} {way}{sure}", c.from, c.to, c.outside, c.calls, format_ns(c.median_ns.abs())) }</li> }
+                }) }
+            </ul>
+        </>
+    }
+}
+
 fn back(s: &Shared) -> Html {
     let shared = s.clone();
-    html! { <button onclick={move |_| shared.change(false, |p| { (p.trace, p.span, p.search, p.zoom) = (None, None, None, None); })}>{ "‹ All traces" }</button> }
+    html! { <button onclick={move |_| shared.change(false, |p| { (p.trace, p.span, p.search, p.zoom, p.clocks) = (None, None, None, None, None); })}>{ "‹ All traces" }</button> }
 }
 
 /// Compares by identity: a trace is decoded once.
@@ -159,6 +200,7 @@ fn Rows(props: &RowsProps) -> Html {
                 <b>{ format!("{} {}", r.service, r.operation) }</b>
                 <span class="dim">{ format!("{} · {} spans · {} services · {} errors · {}", format_ns(r.duration_ns), format_count(f64::from(r.spans)), r.services, r.errors, r.start) }</span>
                 <span class="space"></span>
+                { clock_switch(s, &data) }
                 <Search shared={s.clone()} label="Search spans" />
                 if let Some(found) = found { <span class="matched" role="status">{ format!("{found} spans match") }</span> }
             </div>
@@ -182,6 +224,7 @@ fn Rows(props: &RowsProps) -> Html {
                         <h2>{ "Critical path" }</h2>
                         <p class="dim">{ "What the request waited for, longest first; the parts add up to its duration." }</p>
                         { critical_list(s, &data) }
+                        { clock_list(&data) }
                     </aside>
                 }
             </div>
@@ -290,6 +333,7 @@ fn span_row(
         (FLAG_UNFINISHED, "…", "it has no end"),
         (FLAG_ASYNC, "↷", "its parent does not wait for it"),
         (FLAG_OUTSIDE, "⇥", "it does not lie inside its parent"),
+        (FLAG_SHIFTED, "⏱", "moved, because the clock of its host differs"),
     ];
     let from = critical.partition_point(|c| data.critical_row[*c as usize] < row);
     let own = critical[from..].iter().take_while(|c| data.critical_row[**c as usize] == row);
