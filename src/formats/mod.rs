@@ -15,6 +15,9 @@ pub mod dtrace;
 pub mod dwarf;
 pub mod elf;
 pub mod folded;
+pub mod gecko;
+pub mod gecko_build;
+pub mod gecko_table;
 pub mod heapprofile;
 pub mod input;
 pub mod jaeger;
@@ -114,6 +117,7 @@ pub const FORMATS: &[&dyn Format] = &[
     &dtrace::Dtrace,
     &jfr::Jfr,
     &speedscope::Speedscope,
+    &gecko::Gecko,
     // Timelines.
     &chrome_trace::ChromeTrace,
     // Traces.

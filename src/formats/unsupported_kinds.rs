@@ -159,11 +159,6 @@ pub const KINDS: &[Kind] = &[
         &[Keys(&["snapshot"])],
     ),
     kind(
-        "a Firefox or samply profile",
-        "record the same program with `perf record -g` and open the text that `perf script` writes",
-        &[Keys(&["meta", "threads"]), Keys(&["meta", "libs"]), KeysHold(&["meta"], "\"preprocessedProfileVersion\"")],
-    ),
-    kind(
         "an archive of web requests (.har)",
         "record the page with DevTools' Performance panel and open the Chrome trace it saves",
         &[KeysHold(&["log"], "\"entries\""), KeysHold(&["log"], "\"creator\"")],

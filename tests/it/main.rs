@@ -13,6 +13,7 @@ mod compare;
 mod containers;
 mod corpus;
 mod detection;
+mod gecko;
 #[path = "../generator/mod.rs"]
 mod generator;
 mod go_pprof;
