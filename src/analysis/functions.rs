@@ -4,8 +4,9 @@ use super::weights::{Weights, subtree, walk};
 use crate::base::hash::hash_u64;
 use crate::base::ids::{FuncId, StringId};
 use crate::base::intern::RowIndex;
+use crate::base::path::clean;
 use crate::model::Session;
-use crate::model::symbols::{FRAME_INLINED, FUNC_UNSYMBOLIZED, NO_ADDRESS};
+use crate::model::symbols::{FRAME_INLINED, NO_ADDRESS};
 use std::fmt::Write;
 
 /// What one row stands for, as `go tool pprof -functions`, `-filefunctions`, `-files`, `-lines`, `-addresses`.
@@ -147,7 +148,7 @@ fn key(session: &Session, frame: usize, options: Options) -> Entry {
     let func = s.frames.func[frame];
     let f = func.index();
     let files = matches!(options.granularity, Granularity::Files | Granularity::FunctionsOfFiles);
-    let unnamed = files || s.funcs.flags[f] & FUNC_UNSYMBOLIZED != 0;
+    let unnamed = files || s.is_bare(&session.strings, func);
     let binary = s.funcs.mapping[f].get().filter(|_| unnamed).map_or(StringId::NONE, |m| s.mappings.file[m.index()]);
     let full = s.funcs.full_name[f];
     let mut e = Entry {
@@ -239,18 +240,18 @@ pub fn printable(session: &Session, e: &Entry) -> String {
     if e.address != NO_ADDRESS {
         let _ = write!(out, "{:016x} ", e.address);
     }
-    let named = !e.name.is_none() && session.symbols.funcs.flags[e.func.index()] & FUNC_UNSYMBOLIZED == 0;
+    let named = !e.name.is_none() && !session.symbols.is_bare(&session.strings, e.func);
     if named {
         out.push_str(session.strings.get(e.name));
         out.push(' ');
     }
-    let file = session.strings.get(e.file);
+    let file = clean(session.strings.get(e.file));
     match (e.line, file.is_empty()) {
         (1.., _) => {
             let _ = write!(out, "{file}:{} ", e.line);
         }
         (_, false) => {
-            out.push_str(file);
+            out.push_str(&file);
             out.push(' ');
         }
         _ if named => {}

@@ -6,6 +6,7 @@ pub mod intern;
 pub mod labels;
 pub mod memory;
 pub mod pack;
+pub mod path;
 pub mod protobuf;
 pub mod quantity;
 pub mod significance;

@@ -1,6 +1,6 @@
-//! `hotspan export`: folded stacks, a flame graph as SVG, speedscope's JSON, or traces as OTLP JSON.
+//! `hotspan export`: a profile as pprof, folded stacks, a flame graph as SVG, speedscope's JSON, or traces as OTLP JSON.
 
-use super::{Stop, labels, load, pick, write_out};
+use super::{Stop, labels, load, pick, write_bytes};
 use crate::model::Session;
 use crate::model::profile::Profile;
 use crate::report;
@@ -27,6 +27,8 @@ pub(super) struct Args {
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum To {
+    /// All value types, gzip
+    Pprof,
     Folded,
     Svg,
     Speedscope,
@@ -41,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             load::status(all_read)?;
             return Err(Stop::Usage("these files hold no traces, so there are no spans to export".to_string()));
         }
-        write_out(args.out.as_ref(), &report::otlp_json::otlp_json(session))?;
+        write_bytes(args.out.as_ref(), report::otlp_json::otlp_json(session).as_bytes())?;
         return load::status(all_read);
     }
     if session.profiles.is_empty() {
@@ -61,7 +63,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         for note in &written.notes {
             eprintln!("hotspan: {note}");
         }
-        write_out(args.out.as_ref(), &written.text)?;
+        write_bytes(args.out.as_ref(), written.text.as_bytes())?;
         return load::status(all_read);
     }
     // One file may hold several profiles (events of a perf script), and a value name picks those that have it.
@@ -73,18 +75,25 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     }
     let narrowed = labels::apply(session, profile, &args.labels)?;
     let (session, profile) = narrowed.as_ref().map_or((session, profile), |s| (s, 0));
-    let text = match args.to {
+    let bytes = match args.to {
+        To::Pprof => {
+            let pprof = report::pprof::pprof(session, profile, None).unwrap_or_default();
+            for lost in &pprof.lost {
+                eprintln!("{lost}");
+            }
+            pprof.bytes
+        }
         To::Folded => {
             let folded = report::folded::folded(session, profile, value, None);
             if folded.without_stack != 0 {
                 eprintln!("hotspan: samples without frames, of weight {}, cannot be expressed as folded stacks", folded.without_stack);
             }
-            folded.text
+            folded.text.into_bytes()
         }
-        To::OtlpJson => report::otlp_json::otlp_json(session),
-        To::Svg | To::Speedscope => report::svg::flame_graph(session, profile, value, None).map_err(Stop::Usage)?,
+        To::OtlpJson => report::otlp_json::otlp_json(session).into_bytes(),
+        To::Svg | To::Speedscope => report::svg::flame_graph(session, profile, value, None).map_err(Stop::Usage)?.into_bytes(),
     };
-    write_out(args.out.as_ref(), &text)?;
+    write_bytes(args.out.as_ref(), &bytes)?;
     load::status(all_read)
 }
 

@@ -42,7 +42,7 @@ enum Command {
     Trace(traces::OneArgs),
     /// What changed between two sets of files: baseline, --, candidate
     Diff(diff::Args),
-    /// Folded stacks, a flame graph as SVG, speedscope's JSON, or traces as OTLP JSON
+    /// A profile as pprof, folded stacks, a flame graph as SVG, speedscope's JSON, or traces as OTLP JSON
     Export(export::Args),
     /// The formats that are read
     Formats(lists::FormatsArgs),
@@ -101,11 +101,16 @@ pub fn main() -> ExitCode {
 
 /// Writes to a file, or to standard output.
 pub(crate) fn write_out(out: Option<&PathBuf>, text: &str) -> Result<(), Stop> {
+    write_bytes(out, text.as_bytes())
+}
+
+/// Writes bytes to a file, or to standard output.
+pub(crate) fn write_bytes(out: Option<&PathBuf>, bytes: &[u8]) -> Result<(), Stop> {
     match out {
-        Some(path) => Ok(std::fs::write(path, text)?),
+        Some(path) => Ok(std::fs::write(path, bytes)?),
         None => {
             let mut stdout = std::io::stdout().lock();
-            stdout.write_all(text.as_bytes())?;
+            stdout.write_all(bytes)?;
             Ok(stdout.flush()?)
         }
     }

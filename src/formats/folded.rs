@@ -44,9 +44,11 @@ impl Format for Folded {
 
     fn sniff(&self, prefix: &Prefix<'_>) -> Sniff {
         let text = prefix.text();
-        if text.len() + 4 < prefix.bytes.len() || text.trim_start().starts_with(['{', '[', '<']) || text.contains('\0') {
+        if text.len() + 4 < prefix.bytes.len() || text.trim_start().starts_with('{') || text.contains('\0') {
             return Sniff::No;
         }
+        // `[libc.so.6];` and `<unknown>;` begin stacks, but JSON and markup begin like them.
+        let strict = text.trim_start().starts_with(['[', '<']);
         let mut lines: Vec<&str> = text.lines().collect();
         // The last line of a prefix is cut.
         if !prefix.complete && lines.len() > 1 {
@@ -62,11 +64,12 @@ impl Format for Folded {
                 None => bad += 1,
             }
         }
-        if good == 0 || good <= bad {
+        let named = |line: &str| !line.starts_with(|c: char| c.is_ascii_digit());
+        if good == 0 || good <= bad || strict && bad > 0 {
             Sniff::No
         } else if joined > 0 {
             Sniff::Likely
-        } else if bad == 0 && good > 1 {
+        } else if bad == 0 && (good > 1 || lines.iter().any(|l| named(l.trim()))) {
             Sniff::Possible
         } else {
             Sniff::No

@@ -68,6 +68,7 @@ mod pprof_memory_map;
 pub mod pprof_prune;
 pub mod pprof_samples;
 pub mod pprof_tables;
+mod pprof_threads;
 pub mod span_draft;
 pub mod span_parts;
 pub mod span_sink;

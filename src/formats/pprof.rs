@@ -2,6 +2,7 @@
 
 use super::pprof_samples::Samples;
 use super::pprof_tables::Tables;
+use super::pprof_threads::threads_from_labels;
 use super::wire::{Fields, Value};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
@@ -166,11 +167,14 @@ pub fn store_as(format: &'static str, tables: &Tables, samples: Samples, import:
     profile.duration_ns = head.duration_ns.max(0);
     profile.start_ns = head.time_ns;
     profile.default_value = default_value(&tables.text(head.default_type), &types);
-    let frames = tables.frames(import)?;
+    profile.comments = head.comments.iter().map(|c| tables.text(*c)).collect();
+    let mut frames = tables.frames(import)?;
+    profile.ranges = std::mem::take(&mut frames.ranges);
     if frames.pruned > 0 {
         import.report(PRUNED, At::File, &tables.text(head.drop_frames));
     }
     samples.store(tables, &frames, &mut profile, import);
+    threads_from_labels(&mut profile, &import.session.strings);
     import.session.profiles.push(profile);
     Ok(())
 }

@@ -5,7 +5,8 @@ use super::pprof_prune::Pruner;
 use super::wire::{Fields, Value, repeated};
 use super::{Import, ImportError};
 use crate::base::ids::{FrameId, MappingId, StackId, StringId};
-use crate::model::profile::Label;
+use crate::base::path::clean;
+use crate::model::profile::{Label, MappedRange};
 use crate::model::symbols::{FRAME_INLINED, FUNC_UNSYMBOLIZED, FrameKey, FuncKey, NO_ADDRESS, StackTable};
 use std::collections::HashMap;
 
@@ -24,6 +25,8 @@ pub struct Head {
     pub period_type: Option<(u64, u64)>,
     /// Field 12.
     pub period: i64,
+    /// Field 13.
+    pub comments: Vec<u64>,
     /// Field 14.
     pub default_type: u64,
 }
@@ -145,6 +148,8 @@ pub struct Frames {
     prune: Vec<Prune>,
     /// Locations that drop_frames matches.
     pub pruned: usize,
+    /// Where binaries lay.
+    pub ranges: Vec<MappedRange>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -218,6 +223,7 @@ impl Tables {
             10 => self.head.duration_ns = value.i64(),
             11 => self.head.period_type = Some(value_type(value.bytes())),
             12 => self.head.period = value.i64(),
+            13 => repeated(value, &mut self.head.comments),
             14 => self.head.default_type = value.u64(),
             _ => {}
         }
@@ -278,11 +284,16 @@ impl Tables {
         let functions: Vec<Function> = self.functions.iter().map(Function::read).collect();
         let function_ids = Ids::new(functions.iter().map(|f| f.id));
         let mut mapping_rows = Vec::with_capacity(self.mappings.len());
+        let mut ranges = Vec::new();
         for bytes in self.mappings.iter() {
             let (mut id, mut file, mut build) = (0, 0, 0);
+            let (mut start, mut limit, mut offset) = (0, 0, 0);
             for (field, value) in Fields::new(bytes) {
                 match field {
                     1 => id = value.u64(),
+                    2 => start = value.u64(),
+                    3 => limit = value.u64(),
+                    4 => offset = value.u64(),
                     5 => file = value.u64(),
                     6 => build = value.u64(),
                     _ => {}
@@ -291,6 +302,9 @@ impl Tables {
             let (file, build) = (self.intern(file, import), self.intern(build, import));
             let row = if file.is_none() { MappingId::NONE } else { import.session.symbols.mappings.intern(file, build) };
             mapping_rows.push((id, row));
+            if !row.is_none() && start < limit {
+                ranges.push(MappedRange { mapping: row, start, limit, offset });
+            }
         }
         let mapping_ids = Ids::new(mapping_rows.iter().map(|m| m.0));
         let drop = Pruner::new(&self.text(self.head.drop_frames), &self.text(self.head.keep_frames));
@@ -308,6 +322,7 @@ impl Tables {
             unknown: import.session.symbols.frames.intern(FrameKey::of(unknown)),
             prune: Vec::with_capacity(self.locations.len()),
             pruned: 0,
+            ranges,
         };
         let mut lines: Vec<(u64, u32)> = Vec::new();
         for (row, bytes) in self.locations.iter().enumerate() {
@@ -355,6 +370,12 @@ impl Tables {
         Ok(out)
     }
 
+    /// A file name; paths as `go tool pprof` shows them, addresses on the net as they are.
+    fn file(&self, at: u64) -> String {
+        let path = self.text(at);
+        if path.contains("://") { path } else { clean(&path) }
+    }
+
     /// A function without its mapping. A name given apart from the linker's is the producer's own; else the linker's name is
     /// made readable. The name is `NONE` where there is none.
     fn function(&self, f: &Function, import: &mut Import<'_>) -> FuncKey {
@@ -367,7 +388,7 @@ impl Tables {
             name: id(&name),
             full_name: id(if full == name { "" } else { &full }),
             system_name: id(if linked == name { "" } else { &linked }),
-            file: id(&clean_path(&self.text(f.file))),
+            file: id(&self.file(f.file)),
             mapping: MappingId::NONE,
             start_line: u32::try_from(f.start_line).unwrap_or(0),
             flags: 0,
@@ -387,33 +408,6 @@ fn unsymbolized(key: FuncKey, import: &mut Import<'_>) -> crate::base::ids::Func
     };
     let name = session.strings.intern(&name);
     session.symbols.funcs.intern(FuncKey { name, flags: FUNC_UNSYMBOLIZED, ..key })
-}
-
-/// A path as `go tool pprof` shows it: without the folder of Bazel's sandbox, and with `.`, `..` and double slashes resolved
-/// (Go's `path.Clean`).
-fn clean_path(path: &str) -> String {
-    let path = ["/proc/self/cwd/./", "/proc/self/cwd/"].iter().find_map(|p| path.strip_prefix(p)).unwrap_or(path);
-    let odd = |part: &str| matches!(part, "" | "." | "..");
-    if path.is_empty() || !path.split('/').skip(usize::from(path.starts_with('/'))).any(odd) {
-        return path.to_string();
-    }
-    let rooted = path.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => {
-                parts.pop();
-            }
-            ".." if rooted => {}
-            part => parts.push(part),
-        }
-    }
-    match (rooted, parts.join("/")) {
-        (true, rest) => format!("/{rest}"),
-        (false, rest) if rest.is_empty() => ".".to_string(),
-        (false, rest) => rest,
-    }
 }
 
 fn value_type(bytes: &[u8]) -> (u64, u64) {

@@ -2,7 +2,8 @@
 
 use super::branches::BranchTable;
 use crate::base::ids::ProfileId;
-use crate::base::ids::{FrameId, LabelSetId, SourceId, StackId, StringId, ThreadId};
+use crate::base::ids::{FrameId, LabelSetId, MappingId, SourceId, StackId, StringId, ThreadId};
+use crate::base::intern::StringTable;
 
 /// What a value type measures; drives defaults, statistics and rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -131,6 +132,38 @@ impl LabelTable {
     }
 }
 
+/// A range of addresses at which a part of a binary lay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappedRange {
+    /// Binary.
+    pub mapping: MappingId,
+    /// First address.
+    pub start: u64,
+    /// One behind the last.
+    pub limit: u64,
+    /// Offset of the first address in the file.
+    pub offset: u64,
+}
+
+/// The thread that labels name, by the keys of perf_to_profile, Go programs and the agents of Datadog and Pyroscope; `None`
+/// where they name none. A process id alone is no thread.
+pub fn thread_of_labels(strings: &StringTable, labels: &[Label]) -> Option<Thread> {
+    let label = |keys: &[&str]| keys.iter().find_map(|key| labels.iter().find(|l| strings.get(l.key) == *key));
+    let text = |keys: &[&str]| label(keys).map(|l| strings.get(l.text)).filter(|t| !t.is_empty());
+    let number =
+        |keys: &[&str]| label(keys).map_or(-1, |l| if l.text.is_none() { l.number } else { strings.get(l.text).parse().unwrap_or(-1) });
+    let own_name = text(&["thread_comm", "thread_name", "thread name", "thread"]);
+    let tid = number(&["tid", "thread_id", "thread id", "os thread id", "thread"]);
+    if own_name.is_none() && tid == -1 {
+        return None;
+    }
+    // Where threads have no name of their own `comm` is the thread's; else it is the process's.
+    let comm = text(&["comm", "process_name", "process name"]);
+    let name = own_name.or(comm).unwrap_or("");
+    let process = comm.filter(|_| own_name.is_some()).unwrap_or("");
+    Some(Thread { name: name.to_string(), pid: number(&["pid", "process_id", "process id"]), tid, process: process.to_string() })
+}
+
 /// A profile.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -160,6 +193,10 @@ pub struct Profile {
     pub slices: Option<SliceTable>,
     /// Label sets of the samples.
     pub labels: LabelTable,
+    /// Where binaries lay in memory; empty if the format does not say.
+    pub ranges: Vec<MappedRange>,
+    /// Remarks of the producer.
+    pub comments: Vec<String>,
     /// Taken branches of the samples (LBR); empty for formats and recordings without.
     pub branches: BranchTable,
     /// Address of the kernel's first symbol while it ran; 0 if unknown.
@@ -197,6 +234,8 @@ impl Profile {
             samples: SampleTable { values, ..SampleTable::default() },
             slices: None,
             labels: LabelTable::default(),
+            ranges: Vec::new(),
+            comments: Vec::new(),
             branches: BranchTable::default(),
             kernel_base: 0,
             raw: None,

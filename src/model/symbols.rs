@@ -307,6 +307,14 @@ impl Symbols {
         path.rsplit(['/', '\\']).next().unwrap_or(path)
     }
 
+    /// Whether all that is known of a function is its binary: its name is a stand-in that says no more.
+    pub fn is_bare(&self, strings: &StringTable, func: FuncId) -> bool {
+        let Some(f) = func.get().map(FuncId::index).filter(|f| self.funcs.flags[*f] & FUNC_UNSYMBOLIZED != 0) else { return false };
+        let (name, module) = (strings.get(self.funcs.name[f]), self.module(strings, func));
+        let inner = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+        matches!(name, "<unknown>" | "[unknown]") || name == module || inner == Some(module)
+    }
+
     /// A fingerprint of a stack by names, independent of row numbers.
     pub fn path_hash(&self, strings: &StringTable, names_root_to_leaf: &[FuncId]) -> u64 {
         names_root_to_leaf.iter().fold(0, |h, f| hash_u64(h, hash_bytes(self.func_name(strings, *f).as_bytes())))

@@ -15,7 +15,8 @@ pub struct Folded {
     pub negative: u64,
 }
 
-/// Folds the samples of a profile. `;` and line breaks inside names become `:` and a space, as the format has no escape.
+/// Folds the samples of a profile. `;`, a `#` at the begin of a line, and line breaks become `:`, `:` and
+/// a space, as the format has no escape.
 pub fn folded(session: &Session, profile: usize, value: usize, thread: Option<ThreadId>) -> Folded {
     let mut out = Folded::default();
     let Some(p) = session.profiles.get(profile) else { return out };
@@ -47,7 +48,11 @@ pub fn folded(session: &Session, profile: usize, value: usize, thread: Option<Th
     texts.sort();
     for (stack, weight) in texts {
         out.negative += u64::from(weight < 0);
-        out.text.push_str(&format!("{stack} {weight}\n"));
+        // A line that begins with `#` is a comment to readers.
+        match stack.strip_prefix('#') {
+            Some(rest) => out.text.push_str(&format!(":{rest} {weight}\n")),
+            None => out.text.push_str(&format!("{stack} {weight}\n")),
+        }
     }
     out
 }

@@ -6,5 +6,6 @@ pub mod histogram;
 pub mod inspect;
 pub mod markdown;
 pub mod otlp_json;
+pub mod pprof;
 pub mod speedscope;
 pub mod svg;

@@ -150,7 +150,7 @@ fn sorted(rows: &Rows) -> Vec<&(i64, i64, String)> {
 }
 
 /// The first rows that only one side has.
-fn difference(ours: &Rows, theirs: &Rows) -> String {
+pub fn difference(ours: &Rows, theirs: &Rows) -> String {
     let (a, b) = (sorted(ours), sorted(theirs));
     let only = |x: &[&(i64, i64, String)], y: &[&(i64, i64, String)]| {
         x.iter().filter(|r| y.binary_search(r).is_err()).take(3).map(|r| format!("{r:?}")).collect::<Vec<_>>().join(" ")

@@ -13,6 +13,7 @@ mod compare;
 mod containers;
 mod corpus;
 mod detection;
+mod exports;
 mod gecko;
 #[path = "../generator/mod.rs"]
 mod generator;

@@ -106,6 +106,8 @@ pub enum ExportKind {
     Speedscope,
     /// All traces as OTLP JSON.
     OtlpJson,
+    /// pprof with all value types, gzip.
+    Pprof,
 }
 
 /// Head of the answer to [`Request::Export`].

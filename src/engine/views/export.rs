@@ -17,13 +17,13 @@ pub fn answer(engine: &Engine, what: ExportKind, query: &SampleQuery, finding: O
     let (profile, value) = (query.profile as usize, query.value as usize);
     let thread = query.thread.map(ThreadId);
     let stem = stem(engine, profile);
-    let stacks = matches!(what, ExportKind::Svg | ExportKind::Folded);
+    let stacks = matches!(what, ExportKind::Svg | ExportKind::Folded | ExportKind::Pprof);
     let narrowed = (stacks && is_narrowed(query)).then(|| narrow(session, profile, &query.labels, query.group.as_deref())).flatten();
     let (session, profile) = narrowed.as_ref().map_or((session, profile), |s| (s, 0));
-    let (name, mime, text, note) = match what {
+    let (name, mime, bytes, note) = match what {
         ExportKind::Json => {
             let text = report::analyze::json(session, &engine.report).map_err(|e| Failure::new(e.to_string()))?;
-            ("hotspan-findings.json".to_string(), "application/json", text, String::new())
+            ("hotspan-findings.json".to_string(), "application/json", text.into_bytes(), String::new())
         }
         ExportKind::Markdown => {
             let text = match finding {
@@ -38,11 +38,11 @@ pub fn answer(engine: &Engine, what: ExportKind, query: &SampleQuery, finding: O
                     report::markdown::one(one)
                 }
             };
-            ("hotspan-findings.md".to_string(), "text/markdown", text, String::new())
+            ("hotspan-findings.md".to_string(), "text/markdown", text.into_bytes(), String::new())
         }
         ExportKind::Svg => {
             let text = report::svg::flame_graph(session, profile, value, thread).map_err(Failure::new)?;
-            (format!("{stem}.svg"), "image/svg+xml", text, String::new())
+            (format!("{stem}.svg"), "image/svg+xml", text.into_bytes(), String::new())
         }
         ExportKind::Folded => {
             if session.profiles.get(profile).is_none() {
@@ -54,24 +54,28 @@ pub fn answer(engine: &Engine, what: ExportKind, query: &SampleQuery, finding: O
             } else {
                 format!("Samples without frames, of weight {}, are not in it.", folded.without_stack)
             };
-            (format!("{stem}.folded"), "text/plain", folded.text, note)
+            (format!("{stem}.folded"), "text/plain", folded.text.into_bytes(), note)
+        }
+        ExportKind::Pprof => {
+            let pprof = report::pprof::pprof(session, profile, thread).ok_or_else(|| Failure::new("there is no profile to export"))?;
+            (format!("{stem}.pb.gz"), "application/gzip", pprof.bytes, pprof.lost.join("; "))
         }
         ExportKind::Speedscope => {
             let written = report::speedscope::speedscope(session, None);
             if written.profiles == 0 {
                 return Err(Failure::new("no sample has a positive weight, so there is nothing to export"));
             }
-            (format!("{stem}.speedscope.json"), "application/json", written.text, written.notes.join(" "))
+            (format!("{stem}.speedscope.json"), "application/json", written.text.into_bytes(), written.notes.join(" "))
         }
         ExportKind::OtlpJson => {
             if session.traces.spans.is_empty() {
                 return Err(Failure::new("there are no traces to export"));
             }
-            ("hotspan-traces.json".to_string(), "application/json", report::otlp_json::otlp_json(session), String::new())
+            ("hotspan-traces.json".to_string(), "application/json", report::otlp_json::otlp_json(session).into_bytes(), String::new())
         }
     };
     let head = serde_json::to_string(&ExportHead { name, mime: mime.to_string(), note }).map_err(|e| Failure::new(e.to_string()))?;
-    Ok(Slabs { head, slabs: vec![Slab::U8(text.into_bytes())] })
+    Ok(Slabs { head, slabs: vec![Slab::U8(bytes)] })
 }
 
 /// The source's file name without its endings.

@@ -121,6 +121,7 @@ pub fn Bar(props: &BarProps) -> Html {
                         { entry(ExportKind::Folded, "Folded stacks", has_profiles) }
                         { entry(ExportKind::Speedscope, "speedscope JSON", has_profiles) }
                         { entry(ExportKind::OtlpJson, "Traces as OTLP JSON", has_traces) }
+                        { entry(ExportKind::Pprof, "Profile as pprof", has_profiles) }
                     </ul>
                 </details>
             }
