@@ -46,6 +46,7 @@ pub mod otlp_proto;
 pub mod otlp_span;
 pub mod otlp_value;
 pub mod parts;
+pub mod perf_branches;
 pub mod perf_bytes;
 pub mod perf_data;
 pub mod perf_data_attr;

@@ -51,6 +51,8 @@ pub fn finish(mut gather: Gather, import: &mut Import<'_>) {
     if gather.aux_bytes > 0 {
         import.report(AUX, At::File, &format!("{} bytes", gather.aux_bytes));
     }
+    let own = std::mem::take(&mut gather.features.symbols).into_iter().filter_map(|file| file.into_file(import.source));
+    import.session.symbol_files.extend(own);
     let columns = std::mem::take(&mut gather.columns);
     let timed = columns.event.iter().all(|e| gather.attrs[*e as usize].has(sample::TIME));
     let order = in_order(&columns, timed);

@@ -3,6 +3,8 @@
 
 use super::perf_bytes::{Bytes, until_nul};
 use super::wire::Fields;
+use crate::base::ids::SourceId;
+use crate::model::symbol_files::{Segment, SymbolFile, SymbolKind, SymbolTable};
 
 /// The symbols of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,24 @@ pub struct FileSymbols {
     pub min_vaddr: (u64, u64),
     /// Address, length, name.
     pub symbols: Vec<(u64, u64, String)>,
+}
+
+impl FileSymbols {
+    /// As a file that names addresses; `None` for kinds whose addresses are not those of an ELF file or the kernel.
+    pub fn into_file(self, source: SourceId) -> Option<SymbolFile> {
+        let kind = match self.kind {
+            0 => SymbolKind::Kernel,
+            2 => SymbolKind::Elf,
+            _ => return None,
+        };
+        let mut file = SymbolFile::new(source, &self.path, kind);
+        let (address, offset) = self.min_vaddr;
+        // The executable segment: simpleperf says where it begins and not how long it is.
+        let size = u64::MAX - address.max(offset);
+        file.segments.push(Segment { offset, size, address, memory: size, code: true });
+        file.symbols = SymbolTable::new(self.symbols.iter().map(|(start, len, name)| (*start, start.saturating_add(*len), name.as_str())));
+        (!file.symbols.is_empty()).then_some(file)
+    }
 }
 
 /// Reads the section: each file behind its size, as a struct or (`FILE2`) as a protobuf message.
@@ -74,4 +94,32 @@ fn from_message(bytes: &[u8]) -> FileSymbols {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A protobuf field of bytes, shorter than 128.
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, bytes.len() as u8], bytes].concat()
+    }
+
+    #[test]
+    fn both_forms_give_the_same_names() {
+        let symbol = [&[8, 0x90, 0x20, 16, 0x20][..], &field(3, b"draw")].concat();
+        let elf = [8, 0x80, 0x10];
+        let message = [field(1, b"/system/lib64/libui.so"), vec![16, 2, 24, 0x80, 0x20], field(4, &symbol), field(6, &elf)].concat();
+        let mut as_struct = b"/system/lib64/libui.so\0\x02\0\0\0\0\x10\0\0\0\0\0\0\x01\0\0\0".to_vec();
+        as_struct.extend(b"\x10\x10\0\0\0\0\0\0\x20\0\0\0draw\0\0\x08\0\0\0\0\0\0");
+        for (bytes, protobuf) in [(message, true), (as_struct, false)] {
+            let section = [&(bytes.len() as u32).to_le_bytes()[..], &bytes].concat();
+            let mut out = Vec::new();
+            assert_eq!(simpleperf_files(&section, protobuf, &mut out), Some(()));
+            let file = out.remove(0).into_file(SourceId(0)).unwrap();
+            assert_eq!((file.name.as_str(), file.address_of(0x810)), ("libui.so", Some(0x1010)));
+            assert_eq!(file.symbols.find(0x102f).map(|s| (s.name, s.address)), Some(("draw", 0x1010)));
+            assert_eq!(simpleperf_files(&section[..section.len() - 1], protobuf, &mut out), None);
+        }
+    }
 }

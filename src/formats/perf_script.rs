@@ -3,12 +3,14 @@
 use super::lines::Lines;
 use super::names::Named;
 use super::parts::{InParts, Part, PartReader, read_whole};
+use super::perf_branches::{End, Entry, branch_stack, parse_end};
 use super::perf_events::{self, Found};
 use super::perf_lines::{Frame, Header, frame, header, old_header, source_line};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::{FrameId, MappingId, StackId, StringId, ThreadId};
 use crate::base::intern::StringTable;
 use crate::base::pack::{Packer, Unpacker};
+use crate::model::branches::Branch;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::join::Landed;
 use crate::model::symbols::{FRAME_INLINED, FUNC_KERNEL, FUNC_UNSYMBOLIZED, FrameKey, FuncKey, NO_ADDRESS};
@@ -33,6 +35,11 @@ const REOPENED: DiagnosticCode = DiagnosticCode {
 };
 const NO_STACK: DiagnosticCode =
     DiagnosticCode { code: "perf-script/no-stack", level: Level::Notice, message: "Samples without a stack are counted under [no stack]." };
+const BAD_BRANCH: DiagnosticCode = DiagnosticCode {
+    code: "perf-script/bad-branch",
+    level: Level::DataLoss,
+    message: "Entries of branch stacks that are cut or damaged were left out.",
+};
 const LOST: DiagnosticCode =
     DiagnosticCode { code: "perf-script/lost", level: Level::DataLoss, message: "perf itself lost events while recording." };
 const BOGUS_ROOT: DiagnosticCode = DiagnosticCode {
@@ -140,6 +147,10 @@ struct Reader {
     found: Found,
     /// Frame lines seen before: most lines of a recording repeat.
     cache: Cache,
+    /// Branches of the open sample, newest first.
+    branches: Vec<Branch>,
+    /// Ends of branches seen before.
+    ends: Cache,
     /// Frames of the last sample, root first, and the stacks that they make: neighbours begin alike.
     last: Vec<(FrameId, StackId)>,
 }
@@ -305,6 +316,8 @@ impl Reader {
             };
             let func = funcs.intern(key);
             *last = session.symbols.frames.intern(FrameKey { func, line: number, ..frame });
+        } else if let Some((entries, bad)) = branch_stack(line) {
+            self.push_branches(&entries, bad, line, import);
         } else if !(line.trim().starts_with("0x") || line.trim().starts_with("??") || line.trim().ends_with(']')) {
             import.report(BAD_LINE, At::Line(self.number), line);
         }
@@ -315,10 +328,38 @@ impl Reader {
         let event = self.found.event(found.event);
         let thread = self.found.thread(found.comm, found.pid, found.tid);
         self.open = Some(Open { event, thread, time_ns: found.time_ns, period: found.period, closed: false, line: self.number });
-        if let Some(single) = frame(found.rest).filter(|f| f.dso.is_some()) {
-            let line = found.rest.to_string();
+        // A frame, a branch stack, or both on the header's line.
+        let rest = found.rest;
+        let (place, branches) = rest.split_once(") 0x").map_or((rest, ""), |(place, _)| rest.split_at(place.len() + 1));
+        if let Some((entries, bad)) = branch_stack(if branches.is_empty() { rest } else { branches }) {
+            self.push_branches(&entries, bad, rest, import);
+        }
+        if let Some(single) = frame(place).filter(|f| f.dso.is_some()) {
+            let line = place.to_string();
             self.push_frame(&line, single, import);
         }
+    }
+
+    fn push_branches(&mut self, entries: &[Entry<'_>], bad: u64, line: &str, import: &mut Import<'_>) {
+        if bad > 0 {
+            import.ledger.diagnostics.report_many(BAD_BRANCH, bad, At::Line(self.number), line);
+        }
+        for entry in entries {
+            let (from, to) = (self.branch_end(entry.from, import), self.branch_end(entry.to, import));
+            self.branches.push(Branch { from, to, flags: entry.flags, kind: entry.kind, cycles: entry.cycles });
+        }
+    }
+
+    /// The frame of a branch's end: most repeat.
+    fn branch_end(&mut self, text: &str, import: &mut Import<'_>) -> FrameId {
+        if let Some((frame, _)) = self.ends.get(text.as_bytes()) {
+            return frame;
+        }
+        let end = parse_end(text).unwrap_or(End { symbol: "", at: 0, dso: None });
+        let offset = (!end.symbol.is_empty()).then_some(end.at);
+        let frame = intern(&Frame { ip: end.at, symbol: end.symbol, offset, dso: end.dso, inlined: false }, import);
+        self.ends.insert(text, frame, false);
+        frame
     }
 
     fn push_frame(&mut self, line: &str, found: Frame<'_>, import: &mut Import<'_>) {
@@ -352,7 +393,11 @@ impl Reader {
             stack = stacks.push(stack, *frame);
             self.last.push((*frame, stack));
         }
-        self.found.events[open.event].push(stack, open.thread, open.time_ns, open.period);
+        let event = &mut self.found.events[open.event];
+        event.push(stack, open.thread, open.time_ns, open.period);
+        for branch in self.branches.drain(..) {
+            event.branch(branch);
+        }
         self.frames.clear();
         self.unknown.clear();
     }

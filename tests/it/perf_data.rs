@@ -1,9 +1,12 @@
 //! perf.data files against the facts of an independent reader and of perf itself.
 
-use crate::corpus::{Table, expected, open};
+use crate::corpus::{Table, expected, fixture, open};
 use crate::profiles::survives_damage;
+use hotspan::base::ids::FrameId;
+use hotspan::model::branches::{BRANCH_KINDS, BRANCH_MISPREDICTED, BRANCH_NOT_TAKEN, BRANCH_PREDICTED};
 use hotspan::model::diagnostics::Level;
 use hotspan::model::profile::Profile;
+use hotspan::model::symbols::NO_ADDRESS;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,4 +97,35 @@ fn damage_is_survived() {
     for name in ["callgraph.data", "zstd.data", "pipe.data"] {
         survives_damage(&format!("perf-data/{name}"), 300);
     }
+}
+
+#[test]
+fn branch_stacks_of_text_are_kept() {
+    let engine = fixture("perf-script/brs-all.txt");
+    let p = &engine.session.profiles[0];
+    let s = &engine.session.symbols;
+    let end = |frame: FrameId| {
+        let k = s.frames.key(frame.0);
+        let at = if k.offset == NO_ADDRESS { k.address } else { k.offset };
+        format!("{}+{at:#x}", s.func_name(&engine.session.strings, k.func))
+    };
+    let of = |i: usize| -> Vec<(String, String, u8, &str, u16)> {
+        p.branches.of(i).map(|b| (end(b.from), end(b.to), b.flags, BRANCH_KINDS[usize::from(b.kind)], b.cycles)).collect()
+    };
+    let plain = |flags, cycles| ("[unknown]+0x401010".to_string(), "[unknown]+0x401000".to_string(), flags, "", cycles);
+    assert_eq!(of(0), [plain(BRANCH_PREDICTED, 3), plain(BRANCH_MISPREDICTED, 4)]);
+    assert_eq!(of(1), [plain(BRANCH_PREDICTED, 3), plain(BRANCH_PREDICTED, 3)]);
+    let named = [
+        ("f+0x10".to_string(), "f+0x0".to_string(), BRANCH_PREDICTED, "COND", 5),
+        ("operator/+0x8".to_string(), "main+0x3".to_string(), BRANCH_PREDICTED, "RET", 2),
+    ];
+    let of_2: Vec<_> = of(2).into_iter().map(|(from, to, f, k, c)| (from.replace("(A const&)", ""), to, f, k, c)).collect();
+    assert_eq!(of_2, named);
+    assert_eq!(of(3).len(), 2);
+    assert_eq!(of(4), [("[a]+0x401010".to_string(), "[a]+0x401000".to_string(), BRANCH_PREDICTED | BRANCH_NOT_TAKEN, "IND_CALL", 0)]);
+    let depths: Vec<u32> = p.samples.stack.iter().map(|stack| s.stacks.depth[stack.index()]).collect();
+    assert_eq!(depths, [1, 0, 0, 0, 0]);
+    let diagnostics = &engine.session.sources[0].ledger.diagnostics;
+    assert_eq!((diagnostics.count("perf-script/bad-branch"), diagnostics.count("perf-script/bad-line")), (1, 0));
+    assert_eq!(diagnostics.count("perf-script/no-stack"), 1);
 }

@@ -103,11 +103,11 @@ fn names_equal_those_of_perf() {
     for stack in &p.samples.stack {
         *ours.entry(name(&engine, engine.session.symbols.stacks.frame[stack.index()])).or_default() += 1;
     }
-    let text = String::from_utf8(bytes("perf-data/node.perf.txt")).unwrap();
+    let text = String::from_utf8(bytes("perf-data/node.perf.tsv")).unwrap();
     let kernel = String::from_utf8(bytes("kallsyms/kallsyms")).unwrap();
     let mut compared = 0;
     for line in text.lines() {
-        let (count, symbol) = line.split_once(' ').unwrap();
+        let (count, symbol) = line.split_once('\t').unwrap();
         if symbol.starts_with("JS:") || kernel.lines().any(|l| l.split_whitespace().nth(2) == Some(symbol)) {
             assert_eq!(ours.get(symbol).copied().unwrap_or(0), count.parse::<usize>().unwrap(), "{symbol}");
             compared += 1;
