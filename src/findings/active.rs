@@ -73,7 +73,8 @@ pub fn is_cpu(p: &Profile) -> bool {
         ValueKind::BlockCount,
     ];
     let cpu = has(&[ValueKind::CpuTime, ValueKind::WallTime, ValueKind::Samples, ValueKind::Events]) && !has(&other);
-    cpu && p.slices.is_none() && is_cpu_event(&p.name)
+    // OTLP names a profile by its service, and its value type says what it measures.
+    cpu && p.slices.is_none() && (p.format == "otlp-profiles" || is_cpu_event(&p.name))
 }
 
 /// Events that tick with the CPU: of perf; tracepoints and faults do not. Of Java Flight Recorder, the samples of running
@@ -89,11 +90,14 @@ fn is_cpu_event(name: &str) -> bool {
     base.is_empty() || ["clock", "cycles", "instructions", "cpu"].iter().any(|word| base.contains(word))
 }
 
-/// The CPU profiles of a session: of several events of one file the one with most samples, as `perf report` would open.
+/// The CPU profiles of a session: of several events of one file the one with most samples, as `perf report` would open. Of OTLP
+/// that of each service.
 pub fn cpu_profiles<'a>(session: &'a Session) -> Vec<(ProfileId, &'a Profile)> {
     let mut out: Vec<(ProfileId, &'a Profile)> = Vec::new();
     for (i, p) in session.profiles.iter().enumerate().filter(|(_, p)| is_cpu(p) && !p.samples.is_empty()) {
-        match out.iter_mut().find(|(_, other)| other.source == p.source && !p.name.is_empty()) {
+        let same =
+            |other: &Profile| other.source == p.source && !p.name.is_empty() && (p.format != "otlp-profiles" || other.name == p.name);
+        match out.iter_mut().find(|(_, other)| same(other)) {
             Some(other) if p.samples.len() > other.1.samples.len() => *other = (ProfileId::from_index(i), p),
             Some(_) => {}
             None => out.push((ProfileId::from_index(i), p)),

@@ -42,6 +42,11 @@ pub mod names;
 pub mod otel_go;
 pub mod otel_python;
 pub mod otlp;
+pub mod otlp_profiles;
+pub mod otlp_profiles_json;
+pub mod otlp_profiles_proto;
+pub mod otlp_profiles_store;
+pub mod otlp_profiles_tables;
 pub mod otlp_proto;
 pub mod otlp_span;
 pub mod otlp_value;
@@ -120,6 +125,7 @@ pub const FORMATS: &[&dyn Format] = &[
     &jfr::Jfr,
     &speedscope::Speedscope,
     &gecko::Gecko,
+    &otlp_profiles::OtlpProfiles,
     // Timelines.
     &chrome_trace::ChromeTrace,
     // Traces.

@@ -185,7 +185,7 @@ fn default_value(default: &str, types: &[ValueType]) -> usize {
 }
 
 /// What a sample type measures, by the names that Go, gperftools, Java, Node and Rust producers use.
-fn kind(name: &str, unit: &str) -> ValueKind {
+pub fn kind(name: &str, unit: &str) -> ValueKind {
     let time = matches!(unit, "nanoseconds" | "microseconds" | "milliseconds" | "seconds" | "ns" | "us" | "ms" | "s");
     let bytes = matches!(unit, "bytes" | "byte" | "B" | "kilobytes" | "megabytes");
     match name {

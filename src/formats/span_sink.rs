@@ -50,6 +50,11 @@ pub fn trace_id(text: &str) -> String {
     if significant.len() <= 16 { format!("{significant:0>16}") } else { format!("{significant:0>32}") }
 }
 
+/// A span id as lower-case hex digits; base64 forms are decoded, anything else stays as it is.
+pub fn span_id_text(text: &str) -> String {
+    hex_id(text.trim(), 8).unwrap_or_else(|| text.trim().to_ascii_lowercase())
+}
+
 /// Hex of a base64 id of `bytes` bytes; `None` if it is not one.
 fn hex_id(text: &str, bytes: usize) -> Option<String> {
     let length = bytes.div_ceil(3) * 4;

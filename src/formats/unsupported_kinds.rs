@@ -175,11 +175,6 @@ pub const KINDS: &[Kind] = &[
         &[Keys(&["resourceMetrics"])],
     ),
     kind(
-        "an OpenTelemetry profile, a format that is still in development",
-        "record the program with a profiler that writes pprof and open that",
-        &[Keys(&["resourceProfiles"])],
-    ),
-    kind(
         "a list of search results of Tempo, without spans",
         "fetch one trace from `/api/traces/ID` of Tempo and open that",
         &[Under(&["traces"], &["rootServiceName"]), Under(&["traces"], &["rootTraceName"])],

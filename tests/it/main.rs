@@ -23,6 +23,7 @@ mod hot_loops;
 mod jfr;
 mod labels;
 mod ledger;
+mod otlp_profiles;
 mod parts;
 mod perf_data;
 mod pprof_legacy;
