@@ -1,7 +1,7 @@
 //! Callgrind's and Cachegrind's output files: costs per line and, in Callgrind's, an exact call graph ("Callgrind Format
-//! Specification" of the Valgrind manual). [`super::callgrind_paths`] turns the graph into stacks.
+//! Specification" of the Valgrind manual). [`super::call_graph`] turns the graph into stacks.
 
-use super::callgrind_paths::{Function, Graph, unfold};
+use super::call_graph::{Function, Graph, unfold};
 use super::stack_sink::{Lines, Sink};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};

@@ -1,29 +1,37 @@
 //! Formats: bytes to tables. A format is one file and one line in [`FORMATS`].
 
 pub mod archive;
+pub mod call_graph;
 pub mod callgrind;
-pub mod callgrind_paths;
 pub mod chrome_async;
 pub mod chrome_nest;
 pub mod chrome_profiles;
 pub mod chrome_slices;
 pub mod chrome_trace;
 pub mod cpuprofile;
+pub mod csv;
 pub mod datadog;
 pub mod dhat;
 pub mod dtrace;
 pub mod dwarf;
 pub mod elf;
+pub mod explain;
+pub mod explain_plan;
 pub mod folded;
 pub mod gecko;
 pub mod gecko_build;
 pub mod gecko_table;
+pub mod ghc_json;
+pub mod ghc_prof;
+pub mod go_dump;
 pub mod heapprofile;
 pub mod input;
+pub mod instruments;
 pub mod jaeger;
 pub mod jaeger_es;
 pub mod jaeger_proto;
 pub mod jaeger_span;
+pub mod java_dump;
 pub mod jfr;
 pub mod jfr_bytes;
 pub mod jfr_constants;
@@ -38,6 +46,8 @@ pub mod json_outline;
 pub mod json_records;
 pub mod json_value;
 pub mod lines;
+pub mod macos_sample;
+pub mod memray;
 pub mod names;
 pub mod otel_go;
 pub mod otel_python;
@@ -65,6 +75,7 @@ pub mod perf_data_zstd;
 pub mod perf_events;
 pub mod perf_lines;
 pub mod perf_script;
+pub mod pmcstat;
 pub mod pprof;
 pub mod pprof_legacy;
 mod pprof_legacy_cpu;
@@ -81,12 +92,14 @@ pub mod span_sink;
 pub mod speedscope;
 pub mod speedscope_profile;
 pub mod stack_sink;
+pub mod stackprof;
 pub mod stream;
 pub mod symbol_match;
 pub mod symbol_report;
 pub mod symbol_text;
 pub mod symbolize;
 pub mod tar;
+pub mod tracemalloc;
 pub mod unsupported;
 pub mod unsupported_kinds;
 pub mod unwrap;
@@ -94,7 +107,11 @@ pub mod utf16;
 pub mod v8_cpu;
 pub mod v8_lines;
 pub mod v8_tree;
+pub mod vsprof;
+pub mod vtune;
 pub mod wire;
+pub mod xctrace;
+pub mod xml;
 pub mod xray;
 pub mod xray_fields;
 pub mod zip;
@@ -126,6 +143,19 @@ pub const FORMATS: &[&dyn Format] = &[
     &speedscope::Speedscope,
     &gecko::Gecko,
     &otlp_profiles::OtlpProfiles,
+    &macos_sample::MacosSample,
+    &pmcstat::Pmcstat,
+    &instruments::Instruments,
+    &xctrace::Xctrace,
+    &vtune::Vtune,
+    &vsprof::Vsprof,
+    &ghc_prof::GhcProf,
+    &stackprof::Stackprof,
+    &memray::Memray,
+    &tracemalloc::Tracemalloc,
+    &go_dump::GoDump,
+    &java_dump::JavaDump,
+    &explain::Explain,
     // Timelines.
     &chrome_trace::ChromeTrace,
     // Traces.

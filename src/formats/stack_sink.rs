@@ -210,6 +210,8 @@ struct Open {
 /// A call tree in which each line is a node with its inclusive values and its depth; what is not of the children is own.
 #[derive(Default)]
 pub struct InclusiveTree {
+    /// Sum of the outermost nodes since the last finish.
+    pub roots: i64,
     open: Vec<Open>,
 }
 
@@ -229,6 +231,8 @@ impl InclusiveTree {
             for (sum, value) in open.children.iter_mut().zip(inclusive) {
                 *sum = sum.saturating_add(*value);
             }
+        } else {
+            self.roots = self.roots.saturating_add(inclusive.first().copied().unwrap_or(0));
         }
         let stack = import.session.symbols.stacks.push(parent, frame);
         let children = vec![0; inclusive.len()];
@@ -248,10 +252,74 @@ impl InclusiveTree {
         }
     }
 
-    /// Closes all nodes.
-    pub fn finish(&mut self, sink: &mut Sink, import: &mut Import<'_>) {
+    /// The stack of the node that was added last.
+    pub fn innermost(&self) -> StackId {
+        self.open.last().map_or(StackId::NONE, |open| open.stack)
+    }
+
+    /// Closes all nodes. Returns the sum of the outermost ones' first values.
+    pub fn finish(&mut self, sink: &mut Sink, import: &mut Import<'_>) -> i64 {
         while !self.open.is_empty() {
             self.close(sink, import);
+        }
+        std::mem::take(&mut self.roots)
+    }
+}
+
+/// Stacks by depth: a tree in which each line says what is its own.
+#[derive(Default)]
+pub struct OwnTree {
+    open: Vec<(usize, StackId)>,
+}
+
+impl OwnTree {
+    /// The stack of a node of this depth.
+    pub fn enter(&mut self, depth: usize, frame: FrameId, session: &mut Session) -> StackId {
+        while self.open.last().is_some_and(|(open, _)| *open >= depth) {
+            self.open.pop();
+        }
+        let below = self.open.last().map_or(StackId::NONE, |(_, stack)| *stack);
+        let stack = session.symbols.stacks.push(below, frame);
+        self.open.push((depth, stack));
+        stack
+    }
+}
+
+/// A number with an optional fraction and thousands separators, times ten to the power of `digits`, rounded; `1,234.56`.
+pub fn decimal(text: &str, digits: u32) -> Option<i64> {
+    let text = text.trim().trim_matches('"');
+    let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if whole.is_empty() && fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let mut value = 0_i64;
+    for b in whole.bytes().filter(|b| !matches!(b, b',' | b'\'')) {
+        value = value.checked_mul(10)?.checked_add(i64::from(char::from(b).to_digit(10)?))?;
+    }
+    let mut digit = fraction.bytes().map(|b| i64::from(b - b'0'));
+    for _ in 0..digits {
+        value = value.checked_mul(10)?.checked_add(digit.next().unwrap_or(0))?;
+    }
+    if digit.next().is_some_and(|d| d >= 5) {
+        value = value.checked_add(1)?;
+    }
+    Some(sign * value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_people_write_them() {
+        assert_eq!(decimal("1,234.56", 0), Some(1235));
+        assert_eq!(decimal("0.0041", 9), Some(4_100_000));
+        assert_eq!(decimal("\"2,893,824\"", 0), Some(2_893_824));
+        assert_eq!(decimal("-1.5", 1), Some(-15));
+        assert_eq!(decimal(".5", 3), Some(500));
+        for none in ["", "x", "1e5", "-", "1.2.3", "99999999999999999999"] {
+            assert_eq!(decimal(none, 0), None, "{none}");
         }
     }
 }

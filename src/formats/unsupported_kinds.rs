@@ -52,13 +52,13 @@ pub const KINDS: &[Kind] = &[
     ),
     kind(
         "a memray recording of Python",
-        "look at it with `memray flamegraph FILE`, because memray writes no form that is read here",
+        "write its stacks with `memray transform csv -o run.csv FILE` and open that",
         &[At(0, b"memray\0")],
     ),
     kind(
         "a stackprof dump of Ruby",
-        "fold it with `stackprof --stackcollapse FILE > stacks.folded` and open that",
-        &[StartHolds("\u{4}\u{8}{", ":mode"), Binary(b":\x11gc_samples"), Keys(&["mode", "interval", "samples", "gc_samples"])],
+        "write it as JSON with `stackprof --json FILE > run.json` and open that",
+        &[StartHolds("\u{4}\u{8}{", ":mode"), Binary(b":\x11gc_samples")],
     ),
     kind(
         "a gmon.out file of gprof, which keeps call counts and no stacks",
@@ -77,55 +77,9 @@ pub const KINDS: &[Kind] = &[
     ),
     // Profiles as text.
     kind(
-        "a dump of goroutines as text",
-        "fetch them as a profile, `curl -o goroutine.pb.gz http://HOST/debug/pprof/goroutine`, and open that",
-        &[StartHolds("goroutine ", "]:\n")],
-    ),
-    kind(
-        "a thread dump of Java, one moment and not a profile",
-        "record with async-profiler, `asprof -d 30 -o collapsed -f cpu.collapsed PID`, and open that",
-        &[StartHolds("", "Full thread dump ")],
-    ),
-    kind(
         "stacks that bpftrace counted",
         "fold them with `stackcollapse-bpftrace.pl` of FlameGraph and open the folded stacks",
         &[StartHolds("Attaching ", "@["), StartHolds("@[\n", "]: ")],
-    ),
-    kind(
-        "a call tree of FreeBSD's pmcstat",
-        "fold it with `stackcollapse-pmc.pl` of FlameGraph and open the folded stacks",
-        &[StartHolds("@ ", " samples]")],
-    ),
-    kind(
-        "a report of macOS' `sample` command",
-        "fold it with `inferno-collapse-sample` or `stackcollapse-sample.awk` of FlameGraph and open the folded stacks",
-        &[Start("Analysis of sampling ")],
-    ),
-    kind(
-        "a call tree copied from Instruments",
-        "fold it with `stackcollapse-instruments.pl` of FlameGraph and open the folded stacks",
-        &[StartHolds("Running Time", "Symbol Name")],
-    ),
-    kind(
-        "an export of Instruments (xctrace)",
-        "fold it with `inferno-collapse-xctrace` and open the folded stacks",
-        &[StartHolds("<?xml", "<trace-query-result")],
-    ),
-    kind("a VTune export", "fold it with `inferno-collapse-vtune` and open the folded stacks", &[Start("Function Stack,")]),
-    kind(
-        "a call tree of Visual Studio's profiler",
-        "fold it with `inferno-collapse-vsprof` and open the folded stacks",
-        &[Start("Level,Function Name,")],
-    ),
-    kind(
-        "a profile of the Glasgow Haskell Compiler",
-        "fold it with `inferno-collapse-ghcprof` and open the folded stacks",
-        &[StartHolds("", "Time and Allocation Profiling Report")],
-    ),
-    kind(
-        "a profile of the Glasgow Haskell Compiler as JSON",
-        "run the program with `+RTS -p` instead of `-pj`, fold the .prof file with `inferno-collapse-ghcprof` and open the folded stacks",
-        &[Keys(&["program", "rts_arguments"])],
     ),
     kind(
         "a trace of Xdebug",

@@ -34,7 +34,7 @@ pub fn stacks(engine: &Engine, profile: usize, value: usize, modules: bool) -> B
 }
 
 /// Folded stacks as a text of lines has them.
-fn folded(text: &str) -> BTreeMap<String, i64> {
+pub fn folded(text: &str) -> BTreeMap<String, i64> {
     let mut out = BTreeMap::new();
     for line in text.lines() {
         let (stack, weight) = line.rsplit_once(' ').unwrap();
@@ -44,11 +44,13 @@ fn folded(text: &str) -> BTreeMap<String, i64> {
     out
 }
 
-fn upstream(name: &str) -> Option<BTreeMap<String, i64>> {
+/// Stacks that a tool's own tests expect for a corpus file.
+pub fn upstream(name: &str) -> Option<BTreeMap<String, i64>> {
     Some(folded(&std::fs::read_to_string(folder()?.join("expected-upstream").join(name)).unwrap()))
 }
 
-fn losses(engine: &Engine) -> u64 {
+/// How much was lost, counted by diagnostics.
+pub fn losses(engine: &Engine) -> u64 {
     engine.session.sources[0].ledger.diagnostics.iter().filter(|(_, e)| e.level >= Level::DataLoss).map(|(_, e)| e.count).sum()
 }
 
@@ -169,7 +171,7 @@ fn a_graph_with_more_paths_than_atoms_keeps_its_sums() {
     let engine = crate::corpus::open_bytes(text.into_bytes());
     let (flat, cum) = flat_and_cum(&engine, 0, 0);
     assert!(flat.len() == 120 && flat.values().all(|v| *v == 1_000_000), "{flat:?}");
-    assert_eq!(engine.session.sources[0].ledger.diagnostics.count("callgrind/paths-cut"), 1);
+    assert_eq!(engine.session.sources[0].ledger.diagnostics.count("call-graph/paths-cut"), 1);
     assert!(cum["l0"] > 10_000_000 && cum["l0"] <= 60_000_000, "{}", cum["l0"]);
     assert!(started.elapsed().as_secs() < 60);
 }

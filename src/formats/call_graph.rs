@@ -13,7 +13,7 @@ use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use std::collections::{BTreeMap, BinaryHeap};
 
 const CUT: DiagnosticCode = DiagnosticCode {
-    code: "callgrind/paths-cut",
+    code: "call-graph/paths-cut",
     level: Level::Notice,
     message: "The call graph has more paths than are told apart; the own costs of functions on the rarest of them are shown without callers.",
 };
@@ -71,6 +71,11 @@ fn at(costs: &[i64], event: usize) -> f64 {
 }
 
 impl Graph {
+    /// An empty graph whose costs are of this many events.
+    pub fn of(events: usize) -> Graph {
+        Graph { events, ..Graph::default() }
+    }
+
     /// Adds own cost of a function.
     pub fn cost(&mut self, function: usize, file: &str, line: u32, address: Option<u64>, costs: &[i64]) {
         let row = match self.file_rows.get(file) {
