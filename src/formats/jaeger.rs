@@ -8,7 +8,7 @@ use super::json_outline::has_under;
 use super::parts::{InParts, Part, PartReader, read_whole};
 use super::span_draft::Resources;
 use super::span_parts::SpanReader;
-use super::span_sink::{BAD_SPAN, BROKEN, CUT};
+use super::span_sink::{BAD_SPAN, BROKEN, CUT, NO_SPANS};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::{ResourceId, ServiceId, StringId};
 use crate::base::pack::Unpacker;
@@ -108,7 +108,12 @@ pub fn read(context: Option<&str>, input: &mut dyn BufRead, part: &mut Part, imp
     let end = reader.part(&mut json, import);
     *part = reader.part;
     match end {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            if import.ledger.records_in == 0 && !part.between() {
+                import.report(NO_SPANS, At::File, "");
+            }
+            Ok(())
+        }
         Err(Stop::Import(e)) => Err(e),
         Err(Stop::Broken(Broken::End)) => {
             import.report(CUT, At::Byte(json.position()), "");

@@ -223,15 +223,17 @@ pub fn store(mut d: Draft<'_>, status: &Status, import: &mut Import<'_>) {
     if status.flags & 0x300 == 0x300 {
         d.flags |= SPAN_REMOTE_PARENT;
     }
-    // OpenTracing's FOLLOWS_FROM travels as a link to the parent (semantic conventions, opentracing.ref_type).
-    let (trace, parent) = (trace_id(&d.trace), d.parent.to_string());
-    let follows = |l: &DraftLink<'_>| {
-        let says = l.attrs.iter().any(|(key, value)| key == "opentracing.ref_type" && value.text() == Some("follows_from"));
-        says && !parent.is_empty() && l.span.eq_ignore_ascii_case(&parent) && trace_id(&l.trace) == trace
-    };
-    if d.links.iter().any(&follows) {
-        d.flags |= SPAN_ASYNC;
-        d.links.retain(|l| !follows(l));
+    if !d.links.is_empty() {
+        // OpenTracing's FOLLOWS_FROM travels as a link to the parent (semantic conventions, opentracing.ref_type).
+        let (trace, parent) = (trace_id(&d.trace), d.parent.to_string());
+        let follows = |l: &DraftLink<'_>| {
+            let says = l.attrs.iter().any(|(key, value)| key == "opentracing.ref_type" && value.text() == Some("follows_from"));
+            says && !parent.is_empty() && l.span.eq_ignore_ascii_case(&parent) && trace_id(&l.trace) == trace
+        };
+        if d.links.iter().any(&follows) {
+            d.flags |= SPAN_ASYNC;
+            d.links.retain(|l| !follows(l));
+        }
     }
     d.store(import);
 }

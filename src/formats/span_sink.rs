@@ -21,6 +21,9 @@ pub const NO_START: DiagnosticCode = DiagnosticCode {
     level: Level::Notice,
     message: "Spans without a begin time are kept at the begin of time zero.",
 };
+/// A file of the right form with nothing in it.
+pub const NO_SPANS: DiagnosticCode =
+    DiagnosticCode { code: "spans/none", level: Level::Notice, message: "The file holds no spans: the query that it answers found none." };
 /// A time or length that is there and is none.
 pub const BAD_TIME: DiagnosticCode = DiagnosticCode {
     code: "spans/unreadable-time",

@@ -7,7 +7,7 @@ use super::json_outline::has_under;
 use super::parts::{InParts, Part, PartReader, read_whole};
 use super::span_draft::Attrs;
 use super::span_parts::SpanReader;
-use super::span_sink::{BAD_SPAN, CUT, kind};
+use super::span_sink::{BAD_SPAN, CUT, NO_SPANS, kind};
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::ResourceId;
 use crate::base::pack::Unpacker;
@@ -36,6 +36,10 @@ impl Format for Zipkin {
     }
     fn sniff(&self, prefix: &Prefix<'_>) -> Sniff {
         let Some(o) = outline(prefix.bytes) else { return Sniff::No };
+        // The answer to a query that found nothing.
+        if prefix.complete && prefix.bytes.iter().all(|b| matches!(b, b'[' | b']' | b' ' | b'\r' | b'\n' | b'\t')) {
+            return Sniff::Possible;
+        }
         let span = o.first == b'[' && o.has(&["traceId"]) && o.has(&["id"]);
         let old = o.has(&["binaryAnnotations"]) || has_under(prefix.bytes, &["annotations"], &["value", "endpoint"]);
         if !span || old || o.has(&["resourceSpans", "ph"]) {
@@ -81,7 +85,12 @@ fn read(context: Option<&str>, input: &mut dyn BufRead, part: &mut Part, import:
     let known: Context = context.and_then(|c| serde_json::from_str(c).ok()).unwrap_or_default();
     let mut json = Json::at(input, part.at);
     match spans(&known, &mut json, part, import) {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            if import.ledger.records_in == 0 && !part.between() {
+                import.report(NO_SPANS, At::File, "");
+            }
+            Ok(())
+        }
         Err(Stop::Broken(Broken::End)) => {
             import.report(CUT, At::Byte(json.position()), "");
             Ok(())

@@ -270,3 +270,13 @@ fn damage_is_survived() {
         survives_damage(file, 120);
     }
 }
+
+#[test]
+fn an_answer_without_spans_is_no_error() {
+    for (text, format) in [("[]", "zipkin-json"), ("[[]]\n", "zipkin-json"), (r#"{"data":[],"total":0,"errors":null}"#, "jaeger-json")] {
+        let engine = open_bytes(text.as_bytes().to_vec());
+        let source = &engine.session.sources[0];
+        assert_eq!((source.format.as_str(), &source.error), (format, &None), "{text}");
+        assert_eq!(counts(&engine), (0, 0, vec![("spans/none", 1)]), "{text}");
+    }
+}
