@@ -47,15 +47,17 @@ pub fn format(id: &str, bytes: &[u8]) {
 
 fn check(mut engine: Engine) {
     engine.finish();
-    let source = &engine.session.sources[0];
-    assert!(source.ledger.records_kept <= source.ledger.records_in, "kept more than there was");
-    for line in &source.ledger.weights {
-        assert_eq!(line.weight_in, line.kept.saturating_add(line.dropped), "weight was lost: {line:?}");
-    }
-    assert!(source.error.as_deref() != Some(""), "an error without a sentence");
-    // What was lost has a reason that the Files view can show.
-    if source.ledger.records_kept < source.ledger.records_in && source.error.is_none() {
-        assert!(source.ledger.diagnostics.worst().is_some(), "records were dropped without a word");
+    // An archive is several sources.
+    for source in &engine.session.sources {
+        assert!(source.ledger.records_kept <= source.ledger.records_in, "kept more than there was");
+        for line in &source.ledger.weights {
+            assert_eq!(line.weight_in, line.kept.saturating_add(line.dropped), "weight was lost: {line:?}");
+        }
+        assert!(source.error.as_deref() != Some(""), "an error without a sentence");
+        // What was lost has a reason that the Files view can show.
+        if source.ledger.records_kept < source.ledger.records_in && source.error.is_none() {
+            assert!(source.ledger.diagnostics.worst().is_some(), "records were dropped without a word");
+        }
     }
     let _ = hotspan::report::inspect::inspect(&engine.session);
 }

@@ -34,7 +34,9 @@ fn text(answer: &Inspect) -> String {
 }
 
 fn one(s: &InspectSource, out: &mut String) {
-    let wrapped = if s.container.is_empty() { String::new() } else { format!(" in {}", s.container.join(" in ")) };
+    // The row of an archive itself has the archive as its format.
+    let around = s.container.strip_suffix(std::slice::from_ref(&s.format)).unwrap_or(&s.container);
+    let wrapped: String = around.iter().rev().map(|name| format!(" in {name}")).collect();
     let format = if s.format.is_empty() { "not recognised" } else { &s.format };
     let _ = writeln!(out, "{}: {format}{wrapped}, {}", clean(&s.file), format_bytes(s.bytes as f64));
     if let Some(error) = &s.error {

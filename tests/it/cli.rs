@@ -78,6 +78,23 @@ fn the_exit_status_is_the_contract() {
 }
 
 #[test]
+fn an_archive_is_read_when_anything_in_it_is() {
+    let out = hotspan(&["inspect", "--json"], &["container/bundle.zip", "folded/small.folded"]);
+    assert_eq!(out.status.code(), Some(0));
+    let said = String::from_utf8(out.stderr.clone()).unwrap();
+    assert!(said.contains("bundle.zip/bundle/README.md: no format recognises it"), "{said}");
+    let answer = json(&out);
+    let rows = answer["sources"].as_array().unwrap().iter().map(|s| (s["file"].as_str().unwrap(), s["file_index"].as_u64().unwrap()));
+    let mut rows: Vec<_> = rows.collect();
+    assert_eq!(rows.pop(), Some(("small.folded", 1)));
+    assert_eq!(rows.pop(), Some(("bundle.zip", 0)));
+    assert!(rows.len() == 4 && rows.iter().all(|(name, file)| name.starts_with("bundle.zip/bundle/") && *file == 0), "{rows:?}");
+    let text = String::from_utf8(hotspan(&["inspect"], &["container/bundle.zip"]).stdout).unwrap();
+    assert!(text.contains("comm.txt.gz: perf-script in gzip in zip, 190 B") && text.contains("\nbundle.zip: zip, "), "{text}");
+    assert_eq!(hotspan(&["inspect"], &["container/encrypted.zip"]).status.code(), Some(1));
+}
+
+#[test]
 fn a_closed_pipe_is_quiet() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_hotspan"))
         .args(["inspect", "--json"])
