@@ -18,5 +18,6 @@ pub mod normalize;
 pub mod red;
 pub mod replay;
 pub mod service_graph;
+pub mod subtract;
 pub mod trace_tree;
 pub mod weights;

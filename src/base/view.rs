@@ -82,6 +82,8 @@ pub struct ViewRef {
     pub sort: Option<String>,
     /// `clocks`: `aligned` when a trace is shown with the clocks of its hosts aligned.
     pub clocks: Option<String>,
+    /// `rows`: what the rows of the function table stand for, see `engine::protocol::functions::TableForm`.
+    pub rows: Option<String>,
     /// `z`: zoom window of the view, free form of that view.
     pub zoom: Option<String>,
 }
@@ -138,7 +140,7 @@ impl ViewRef {
         out
     }
 
-    fn texts(&self) -> [(&'static str, &Option<String>); 13] {
+    fn texts(&self) -> [(&'static str, &Option<String>); 14] {
         [
             ("v", &self.value),
             ("g", &self.group),
@@ -151,6 +153,7 @@ impl ViewRef {
             ("q", &self.search),
             ("id", &self.finding),
             ("sort", &self.sort),
+            ("rows", &self.rows),
             ("clocks", &self.clocks),
             ("z", &self.zoom),
         ]
@@ -198,6 +201,7 @@ impl ViewRef {
                 "id" => &mut out.finding,
                 "sort" => &mut out.sort,
                 "clocks" => &mut out.clocks,
+                "rows" => &mut out.rows,
                 "z" => &mut out.zoom,
                 _ => continue,
             };

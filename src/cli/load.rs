@@ -45,6 +45,13 @@ pub fn tables(files: &[PathBuf]) -> (Engine, bool) {
     (engine, all_read)
 }
 
+/// Reads one more file into an engine.
+pub fn more(engine: &mut Engine, file: &Path) -> bool {
+    let all_read = read(engine, &[file.to_path_buf()]);
+    engine.link();
+    all_read
+}
+
 fn read(engine: &mut Engine, files: &[PathBuf]) -> bool {
     for path in files {
         open(engine, path);

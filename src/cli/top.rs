@@ -3,6 +3,7 @@
 use super::analyze::clean;
 use super::{Stop, labels, load, pick, to_json, write_out};
 use crate::analysis::functions::{By, Entry, FunctionTable, Granularity, Names, Options, functions, label};
+use crate::analysis::subtract::subtract;
 use crate::analysis::weights::weights_where;
 use crate::base::ids::ThreadId;
 use crate::base::quantity::{format_share, format_value};
@@ -43,6 +44,12 @@ pub(super) struct Args {
     /// Names of functions: as `go tool pprof` writes them, or with parameters and template arguments
     #[arg(long, value_enum, default_value = "pprof")]
     names: NameStyle,
+    /// Profile to subtract, as `go tool pprof -base`
+    #[arg(long, value_name = "FILE", conflicts_with = "diff_base")]
+    base: Option<PathBuf>,
+    /// Profile to subtract, of which shares are taken, as `go tool pprof -diff_base`
+    #[arg(long, value_name = "FILE")]
+    diff_base: Option<PathBuf>,
     /// JSON (hotspan.top/1) instead of text
     #[arg(long)]
     json: bool,
@@ -102,13 +109,19 @@ struct Row {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let (engine, all_read) = load::tables(&args.files);
-    let session = &engine.session;
-    if session.profiles.is_empty() {
+    let (mut engine, mut all_read) = load::tables(&args.files);
+    if engine.session.profiles.is_empty() {
         load::status(all_read)?;
     }
-    let (profile, value) = pick::pick(session, args.value.as_deref())?;
-    let others: Vec<String> = (0..session.profiles.len()).filter(|&p| p != profile).map(|p| pick::profile_name(session, p)).collect();
+    let (mut profile, mut value) = pick::pick(&engine.session, args.value.as_deref())?;
+    let of_files = engine.session.profiles.len();
+    if let Some(base) = args.base.as_ref().or(args.diff_base.as_ref()) {
+        all_read &= load::more(&mut engine, base);
+        (profile, value) = difference(&mut engine.session, (profile, value), of_files, args.diff_base.is_some())?;
+    }
+    let session = &engine.session;
+    let others: Vec<String> =
+        (0..of_files).filter(|&p| p != profile && profile < of_files).map(|p| pick::profile_name(session, p)).collect();
     if !others.is_empty() {
         eprintln!("hotspan: showing {}; not shown: {}", pick::profile_name(session, profile), others.join(", "));
     }
@@ -145,6 +158,20 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     };
     write_out(None, &text)?;
     load::status(all_read)
+}
+
+/// Candidate minus the base's profile of the same event, or the first that has the value type; with the value type's position.
+fn difference(session: &mut Session, (profile, value): (usize, usize), bases: usize, mark: bool) -> Result<(usize, usize), Stop> {
+    let of = session.profiles[profile].value_types[value].clone();
+    let name = session.profiles[profile].name.clone();
+    let has = |p: &Profile| p.value_types.iter().any(|t| (&t.name, &t.unit) == (&of.name, &of.unit));
+    let of_base = || session.profiles.iter().enumerate().skip(bases).filter(|(_, p)| has(p));
+    let base = of_base().find(|(_, p)| p.name == name).or_else(|| of_base().next()).map(|(row, _)| row);
+    let base = base.ok_or_else(|| Stop::Usage(format!("the base has no value type {} in {}", of.name, of.unit)))?;
+    let row = subtract(session, profile, base, mark).map_err(Stop::Usage)?;
+    let left: Vec<&str> = session.profiles[profile].value_types.iter().map(|t| t.name.as_str()).collect();
+    let value = session.profiles[row].value_types.iter().position(|t| *t == of);
+    value.map(|value| (row, value)).ok_or_else(|| Stop::Usage(format!("the two profiles share none of {}", left.join(", "))))
 }
 
 /// Which threads are wanted, by position; `None` for all.

@@ -3,6 +3,7 @@
 
 use crate::corpus::{Table, folder};
 use hotspan::analysis::functions::{By, Granularity, Options, functions, printable};
+use hotspan::analysis::subtract::subtract;
 use hotspan::analysis::weights::{Selection, weights};
 use hotspan::engine::Engine;
 use std::fmt::Write as _;
@@ -234,6 +235,44 @@ fn old_forms_equal_go_tool_pprof() {
         compare(&mut table, &file_name(&path), &path, &engine);
     }
     table.finish("go tool pprof, old forms", &[]);
+}
+
+#[test]
+fn differences_equal_go_tool_pprof() {
+    let (Some(corpus), true) = (folder(), go()) else { return };
+    let mut table = Table::default();
+    let recordings = corpus.join("../recordings");
+    let pairs = [
+        (corpus.join("pprof/ddgo--heap.before.pprof"), corpus.join("pprof/ddgo--heap.after.pprof")),
+        (corpus.join("pprof/ddgo--block.before.pprof"), corpus.join("pprof/ddgo--block.after.pprof")),
+        (corpus.join("pprof/parca--1644509272337470000.pb.gz"), corpus.join("pprof/parca--1644509299337903000.pb.gz")),
+        (recordings.join("heap1.pb.gz"), recordings.join("heap2.pb.gz")),
+        (corpus.join("pprof/ddgo--stress-failure.before.pprof"), corpus.join("pprof/ddgo--stress-failure.after.pprof")),
+    ];
+    for (base, candidate) in &pairs {
+        for (flag, mark) in [("-base", false), ("-diff_base", true)] {
+            table.file();
+            let mut engine = tables(std::fs::read(candidate).unwrap());
+            let bytes = std::fs::read(base).unwrap();
+            engine.open("y", bytes.len() as u64, Box::new(std::io::Cursor::new(bytes)), &mut |_| true);
+            engine.link();
+            let row = subtract(&mut engine.session, 0, 1, mark).unwrap();
+            let units: Vec<String> = engine.session.profiles[row].value_types.iter().map(|v| v.unit.clone()).collect();
+            let questions: Vec<Question> = questions(units.len()).into_iter().filter(|q| matches!(q.1, 0 | 3 | 4) && !q.2).collect();
+            let flags = ["-symbolize=remote".to_string(), format!("{flag}={}", base.display())];
+            let answers = ask_go(&[candidate], &flags, &units, &questions).unwrap();
+            for (question, (total, theirs)) in questions.iter().zip(answers) {
+                let (our_total, ours) = ours(&engine, row, *question);
+                let text = difference(&ours, &theirs);
+                let what = format!("{flag} {question:?}");
+                table.check(&file_name(candidate), &format!("{what} ({text})"), sorted(&ours) == sorted(&theirs), true);
+                if !theirs.is_empty() {
+                    table.check(&file_name(candidate), &format!("{what} total"), our_total, total);
+                }
+            }
+        }
+    }
+    table.finish("go tool pprof -base and -diff_base", &[]);
 }
 
 /// What `go tool pprof` said about our own recordings: first lines of each table.

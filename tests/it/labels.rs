@@ -11,7 +11,7 @@ use hotspan::base::labels::LabelFilter;
 use hotspan::base::slabs::Slabs;
 use hotspan::engine::Engine;
 use hotspan::engine::protocol::flame::{FlameData, FlameMode};
-use hotspan::engine::protocol::functions::{FunctionsData, Rows};
+use hotspan::engine::protocol::functions::{FunctionsData, TableForm};
 use hotspan::engine::protocol::labels::LabelsData;
 use hotspan::engine::protocol::{ExportKind, Request, SampleQuery};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ fn query(labels: &[&str], group: Option<&str>) -> SampleQuery {
 
 /// Self and total by name in milliseconds.
 fn table(engine: &mut Engine, query: SampleQuery) -> BTreeMap<String, (i64, i64)> {
-    let answer = engine.handle(&Request::Functions { query, rows: Rows::Functions }).unwrap();
+    let answer = engine.handle(&Request::Functions { query, form: TableForm::default() }).unwrap();
     let data = FunctionsData::decode(answer).unwrap();
     let ms = |v: f64| (v / 1e6) as i64;
     (0..data.head.rows).map(|r| (data.names.get(r).to_string(), (ms(data.self_weight[r as usize]), ms(data.total[r as usize])))).collect()

@@ -3,7 +3,7 @@
 use crate::corpus::{Table, expected, fixture, open};
 use hotspan::engine::Engine;
 use hotspan::engine::protocol::flame::{FlameData, FlameMode};
-use hotspan::engine::protocol::functions::{FunctionDetail, FunctionsData, Rows};
+use hotspan::engine::protocol::functions::{FunctionDetail, FunctionsData, Rows, TableForm};
 use hotspan::engine::protocol::{Request, SampleQuery};
 use std::collections::BTreeMap;
 
@@ -16,7 +16,8 @@ fn flame(engine: &mut Engine, query: SampleQuery, mode: FlameMode) -> FlameData 
 }
 
 fn table(engine: &mut Engine, query: SampleQuery, rows: Rows) -> FunctionsData {
-    FunctionsData::decode(engine.handle(&Request::Functions { query, rows }).unwrap()).unwrap()
+    let form = TableForm { rows, ..TableForm::default() };
+    FunctionsData::decode(engine.handle(&Request::Functions { query, form }).unwrap()).unwrap()
 }
 
 fn detail(engine: &mut Engine, query: SampleQuery, function: &str) -> FunctionDetail {

@@ -80,3 +80,21 @@ fn wrong_names_are_usage_errors() {
     }
     assert_eq!(top(Path::new("/nonexistent"), &[]).status.code(), Some(1));
 }
+
+#[test]
+fn a_base_is_subtracted() {
+    let file = fixture("pprof/allocs.pb.gz");
+    let path = file.to_str().unwrap();
+    let alone = json(&file, &["--value", "alloc_space", "--limit", "0"]);
+    // A profile minus itself is nothing; of a marked base it is minus all of the base, which keeps shares apart.
+    let nothing = json(&file, &["--value", "alloc_space", "--limit", "0", "--base", path]);
+    assert_eq!((nothing["total"].as_i64(), nothing["rows"].as_array().map(Vec::len)), (Some(0), Some(0)));
+    let marked = json(&file, &["--value", "alloc_space", "--limit", "0", "--diff-base", path]);
+    assert_eq!(marked["total"], alone["total"]);
+    assert!(marked["rows"].as_array().unwrap().iter().all(|r| r["self"] == 0 && r["total"] == 0));
+    let growth = json(&fixture("pprof/heap1.pb.gz"), &["--value", "inuse_space", "--limit", "0", "--base", path]);
+    assert!(growth["rows"].as_array().unwrap().iter().any(|r| r["self"].as_i64() != Some(0)));
+    assert_eq!(top(&file, &["--base", path, "--diff-base", path]).status.code(), Some(2));
+    let folded = fixture("folded/small.folded");
+    assert_eq!(top(&file, &["--base", folded.to_str().unwrap()]).status.code(), Some(2));
+}

@@ -21,6 +21,51 @@ pub enum Rows {
     Addresses,
 }
 
+impl Rows {
+    /// All, with the words of the address bar and names for people.
+    pub const ALL: [(Rows, &'static str, &'static str); 5] = [
+        (Rows::Functions, "functions", "by function"),
+        (Rows::FileFunctions, "filefunctions", "by function and file"),
+        (Rows::Files, "files", "by file"),
+        (Rows::Lines, "lines", "by line"),
+        (Rows::Addresses, "addresses", "by address"),
+    ];
+}
+
+/// How the table is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TableForm {
+    /// What one row stands for.
+    pub rows: Rows,
+    /// Charge inlined functions to the function they were compiled into.
+    pub no_inlines: bool,
+    /// Names with parameters and template arguments, instead of those that `go tool pprof` writes.
+    pub full_names: bool,
+}
+
+impl TableForm {
+    /// Reads the text of the address bar: words with commas between, `lines,no-inlines,full`. Unknown words are passed over.
+    pub fn parse(text: &str) -> TableForm {
+        let mut out = TableForm::default();
+        for word in text.split(',') {
+            match word {
+                "no-inlines" => out.no_inlines = true,
+                "full" => out.full_names = true,
+                word => out.rows = Rows::ALL.iter().find(|(_, w, _)| *w == word).map_or(out.rows, |r| r.0),
+            }
+        }
+        out
+    }
+
+    /// The text of the address bar; `None` for the default.
+    pub fn text(self) -> Option<String> {
+        let rows = Rows::ALL.iter().find(|(rows, ..)| *rows == self.rows && self.rows != Rows::Functions).map(|r| r.1);
+        let words: Vec<&str> =
+            [rows, self.no_inlines.then_some("no-inlines"), self.full_names.then_some("full")].into_iter().flatten().collect();
+        (!words.is_empty()).then(|| words.join(","))
+    }
+}
+
 /// What holds for the table as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FunctionsHead {
@@ -47,6 +92,8 @@ pub struct FunctionsData {
     pub names: Texts,
     /// Module per row, position in `places`.
     pub module: Vec<u32>,
+    /// Function per row as it is selected by, position in `places`; where rows are files the empty text.
+    pub function: Vec<u32>,
     /// Source file per row, position in `places`.
     pub file: Vec<u32>,
     /// Line per row; 0 if unknown or not part of the row.
@@ -73,6 +120,7 @@ impl FunctionsData {
         let mut slabs: Vec<Slab> = self.names.into_slabs().into();
         slabs.extend([
             Slab::U32(self.module),
+            Slab::U32(self.function),
             Slab::U32(self.file),
             Slab::U32(self.line),
             Slab::F64(self.self_weight),
@@ -95,6 +143,7 @@ impl FunctionsData {
             head,
             names: r.texts(),
             module: r.u32(),
+            function: r.u32(),
             file: r.u32(),
             line: r.u32(),
             self_weight: r.f64(),
@@ -105,7 +154,7 @@ impl FunctionsData {
         };
         let n = out.head.rows as usize;
         let equal = [out.names.len(), out.module.len(), out.file.len(), out.line.len(), out.self_weight.len(), out.total.len()];
-        if equal.iter().any(|len| *len != n) || out.category.len() != n {
+        if equal.iter().any(|len| *len != n) || out.category.len() != n || out.function.len() != n {
             return Err(Failure::new("a function table with columns of different lengths"));
         }
         Ok(out)
@@ -114,6 +163,11 @@ impl FunctionsData {
     /// Module of a row; `""` if unknown.
     pub fn module_of(&self, row: u32) -> &str {
         self.module.get(row as usize).map_or("", |p| self.places.get(*p))
+    }
+
+    /// Function of a row as it is selected by; `""` where rows are files.
+    pub fn function_of(&self, row: u32) -> &str {
+        self.function.get(row as usize).map_or("", |p| self.places.get(*p))
     }
 
     /// Source file of a row; `""` if unknown.
@@ -199,5 +253,22 @@ impl FunctionDetail {
     /// [`Failure`] when the head is something else.
     pub fn decode(slabs: &Slabs) -> Result<FunctionDetail, Failure> {
         serde_json::from_str(&slabs.head).map_err(|e| Failure::new(format!("not a function: {e}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_survive_the_address_bar() {
+        for (rows, ..) in Rows::ALL {
+            for (no_inlines, full_names) in [(false, false), (true, false), (false, true), (true, true)] {
+                let form = TableForm { rows, no_inlines, full_names };
+                assert_eq!(TableForm::parse(&form.text().unwrap_or_default()), form);
+            }
+        }
+        assert_eq!(TableForm::default().text(), None);
+        assert_eq!(TableForm::parse("lines,nonsense,full"), TableForm { rows: Rows::Lines, no_inlines: false, full_names: true });
     }
 }

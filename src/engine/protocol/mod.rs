@@ -30,8 +30,8 @@ pub enum Request {
     Functions {
         /// Which samples.
         query: SampleQuery,
-        /// What one row stands for.
-        rows: functions::Rows,
+        /// What rows stand for, and how they are counted and named.
+        form: functions::TableForm,
     },
     /// The labels of the samples with their weight: [`labels::LabelsData`] as head.
     Labels {

@@ -2,12 +2,12 @@
 
 use super::derived::{category_names, check};
 use super::flame::Places;
-use crate::analysis::functions::{By, Entry, Granularity, Options, functions, label};
+use crate::analysis::functions::{By, Entry, Granularity, Names, Options, functions, label};
 use crate::analysis::neighbours::{heaviest_path, neighbours, places};
 use crate::base::ids::FuncId;
 use crate::base::slabs::Slabs;
 use crate::engine::Engine;
-use crate::engine::protocol::functions::{FunctionDetail, FunctionsData, FunctionsHead, Neighbour, PLACES, Place, Rows};
+use crate::engine::protocol::functions::{FunctionDetail, FunctionsData, FunctionsHead, Neighbour, PLACES, Place, Rows, TableForm};
 use crate::engine::protocol::{Failure, SampleQuery};
 use crate::model::Session;
 use crate::model::symbols::NO_ADDRESS;
@@ -16,11 +16,12 @@ use crate::model::symbols::NO_ADDRESS;
 ///
 /// # Errors
 /// [`Failure`] when the query names nothing.
-pub fn answer(engine: &mut Engine, query: &SampleQuery, rows: Rows) -> Result<Slabs, Failure> {
+pub fn answer(engine: &mut Engine, query: &SampleQuery, form: TableForm) -> Result<Slabs, Failure> {
     let session = &engine.session;
     let value = &check(session, query)?.value_types[query.value as usize];
     let derived = engine.cache.selections.get(session, query)?;
     let session = derived.session(session);
+    let rows = form.rows;
     let granularity = match rows {
         Rows::Functions => Granularity::Functions,
         Rows::FileFunctions => Granularity::FileFunctions,
@@ -28,7 +29,9 @@ pub fn answer(engine: &mut Engine, query: &SampleQuery, rows: Rows) -> Result<Sl
         Rows::Lines => Granularity::Lines,
         Rows::Addresses => Granularity::Addresses,
     };
-    let mut table = functions(session, &derived.weights, Options { granularity, ..Options::default() });
+    let names = if form.full_names { Names::Full } else { Names::Simple };
+    let options = Options { granularity, no_inlines: form.no_inlines, names };
+    let mut table = functions(session, &derived.weights, options);
     table.sort(session, By::Own);
     let head = FunctionsHead {
         value: value.name.clone(),
@@ -45,6 +48,8 @@ pub fn answer(engine: &mut Engine, query: &SampleQuery, rows: Rows) -> Result<Sl
         let canonical = session.symbols.funcs.canonical[f].index();
         out.names.push(&label(session, e));
         out.module.push(places.position(session.symbols.module(&session.strings, e.func)));
+        let function = if rows == Rows::Files { "" } else { session.symbols.func_name(&session.strings, e.func) };
+        out.function.push(places.position(function));
         out.file.push(places.position(session.strings.get(session.symbols.funcs.file[f])));
         out.line.push(e.line);
         out.self_weight.push(e.own as f64);

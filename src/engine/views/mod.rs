@@ -30,7 +30,7 @@ pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> 
     match request {
         Request::Summary => summary::answer(engine),
         Request::Flame { query, mode } => flame::answer(engine, query, *mode),
-        Request::Functions { query, rows } => functions::answer(engine, query, *rows),
+        Request::Functions { query, form } => functions::answer(engine, query, *form),
         Request::Labels { query } => labels::answer(engine, query),
         Request::FunctionDetail { query, function } => functions::detail(engine, query, function),
         Request::TraceList { query } => traces::list(engine, query),

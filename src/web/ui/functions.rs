@@ -5,10 +5,10 @@ use super::selectors::{ProfileSelectors, Search};
 use crate::base::quantity::{format_share, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::Request;
-use crate::engine::protocol::functions::{FunctionDetail, FunctionsData, Rows};
+use crate::engine::protocol::functions::{FunctionDetail, FunctionsData, Rows, TableForm};
 use crate::web::hooks::{Answer, use_answer};
 use wasm_bindgen::JsCast;
-use web_sys::HtmlElement;
+use web_sys::{HtmlElement, HtmlSelectElement};
 use yew::prelude::*;
 
 const ROW: f64 = 24.0;
@@ -17,9 +17,9 @@ const ROW: f64 = 24.0;
 #[component]
 pub fn Functions(props: &ViewProps) -> Html {
     let s = &props.shared;
-    let answer = use_answer(&s.client, s.generation, Request::Functions { query: s.query(), rows: Rows::Functions }, |slabs| {
-        FunctionsData::decode(slabs).ok()
-    });
+    let form = TableForm::parse(s.place.rows.as_deref().unwrap_or(""));
+    let answer =
+        use_answer(&s.client, s.generation, Request::Functions { query: s.query(), form }, |slabs| FunctionsData::decode(slabs).ok());
     let scroll = use_state(|| (0.0_f64, 600.0_f64));
     let data = answer.value().cloned();
     let key = data.as_ref().map_or(0, |d| std::rc::Rc::as_ptr(d) as usize);
@@ -69,10 +69,10 @@ pub fn Functions(props: &ViewProps) -> Html {
                         <div class="grid-row head" role="row">
                             { header("self", "Self", true) }<span role="columnheader" class="n">{ "Self %" }</span>
                             { header("total", "Total", true) }<span role="columnheader" class="n">{ "Total %" }</span>
-                            { header("name", "Function", false) }{ header("module", "Module", false) }
+                            { header("name", if form.rows == Rows::Files { "File" } else { "Function" }, false) }{ header("module", "Module", false) }
                         </div>
                         <div role="rowgroup" style={format!("height:{}px;position:relative", order.len() as f64 * ROW)}>
-                            { for shown.map(|(at, row)| table_row(s, &data, at, row)) }
+                            { for shown.map(|(at, row)| table_row(s, &data, form, at, row)) }
                         </div>
                     </div>
                     if let Some(name) = &s.place.function {
@@ -89,10 +89,57 @@ pub fn Functions(props: &ViewProps) -> Html {
             <div class="toolbar">
                 <ProfileSelectors shared={s.clone()} />
                 <Search shared={s.clone()} label="Filter functions" />
-                <span class="dim">{ format!("{} functions", order.len()) }</span>
+                <Form shared={s.clone()} form={form} />
+                <span class="dim">{ format!("{} rows", order.len()) }</span>
             </div>
             { body }
         </div>
+    }
+}
+
+#[derive(Properties, PartialEq)]
+struct FormProps {
+    shared: super::Shared,
+    form: TableForm,
+}
+
+/// What rows stand for, whether inlined functions are rows of their own, and which names functions have.
+#[component]
+fn Form(props: &FormProps) -> Html {
+    let form = props.form;
+    let set = |shared: &super::Shared, form: TableForm| {
+        shared.change(false, move |p| p.rows = form.text());
+    };
+    let rows = {
+        let shared = props.shared.clone();
+        Callback::from(move |e: Event| {
+            let word = e.target().and_then(|t| t.dyn_into::<HtmlSelectElement>().ok()).map(|s| s.value()).unwrap_or_default();
+            set(&shared, TableForm { rows: TableForm::parse(&word).rows, ..form });
+        })
+    };
+    let switch = |label: &'static str, title: &'static str, pressed: bool, next: TableForm| {
+        let shared = props.shared.clone();
+        html! { <button aria-pressed={pressed.to_string()} {title} onclick={move |_| set(&shared, next)}>{ label }</button> }
+    };
+    html! {
+        <>
+            <select aria-label="Rows" onchange={rows}>
+                { for Rows::ALL.iter().map(|(rows, word, label)| html! { <option value={*word} selected={*rows == form.rows}>{ *label }</option> }) }
+            </select>
+            { switch("Inlined functions", "Off: an inlined function counts for the function it was compiled into", !form.no_inlines, TableForm { no_inlines: !form.no_inlines, ..form }) }
+            { switch("Full names", "On: with parameters and template arguments. Off: as go tool pprof writes names", form.full_names, TableForm { full_names: !form.full_names, ..form }) }
+        </>
+    }
+}
+
+/// Where a row lies, as far as its name does not say it.
+fn place_of(d: &FunctionsData, form: TableForm, row: u32) -> String {
+    let (file, line) = (d.file_of(row), d.line.get(row as usize).copied().unwrap_or(0));
+    match form.rows {
+        Rows::Functions | Rows::Files => String::new(),
+        Rows::Addresses => d.addresses.get(row).to_string(),
+        _ if line > 0 => format!("{file}:{line}"),
+        _ => file.to_string(),
     }
 }
 
@@ -116,22 +163,24 @@ fn arrange(d: &FunctionsData, sort: &str, text: &str) -> Vec<u32> {
     rows
 }
 
-fn table_row(s: &super::Shared, d: &FunctionsData, at: usize, row: u32) -> Html {
+fn table_row(s: &super::Shared, d: &FunctionsData, form: TableForm, at: usize, row: u32) -> Html {
     let i = row as usize;
     let name = d.names.get(row).to_string();
-    let current = s.place.function.as_deref() == Some(&name);
+    let function = d.function_of(row).to_string();
+    let current = !function.is_empty() && s.place.function.as_deref() == Some(&function);
     let share = |w: f64| if d.head.whole > 0.0 { w / d.head.whole } else { 0.0 };
     let shared = s.clone();
-    let own = name.clone();
+    let own = (!function.is_empty()).then_some(function);
+    let place = place_of(d, form, row);
     let bar = |w: f64| format!("background-size:{:.1}% 100%", share(w).clamp(0.0, 1.0) * 100.0);
     html! {
         <div key={row} class={classes!("grid-row", current.then_some("current"))} role="row" aria-rowindex={(at + 1).to_string()} style={format!("top:{}px", at as f64 * ROW)}
-            onclick={move |_| { let own = own.clone(); shared.change(false, move |p| p.function = Some(own)); }}>
+            onclick={move |_| { let own = own.clone(); shared.change(false, move |p| p.function = own); }}>
             <span role="cell" class="n" title={d.self_weight[i].to_string()}>{ format_value(d.self_weight[i], &d.head.unit) }</span>
             <span role="cell" class="n bar" style={bar(d.self_weight[i])}>{ format_share(share(d.self_weight[i])) }</span>
             <span role="cell" class="n" title={d.total[i].to_string()}>{ format_value(d.total[i], &d.head.unit) }</span>
             <span role="cell" class="n bar" style={bar(d.total[i])}>{ format_share(share(d.total[i])) }</span>
-            <span role="cell" class="name"><button class="plain" title={name.clone()}><code>{ name }</code></button></span>
+            <span role="cell" class="name"><button class="plain" title={name.clone()}><code>{ name }</code></button>if !place.is_empty() { <span class="dim" title={place.clone()}>{ format!(" {place}") }</span> }</span>
             <span role="cell" class="dim">{ d.module_of(row) }</span>
         </div>
     }
