@@ -55,18 +55,18 @@ fn assemble(p: &Profile, tracks: Vec<(usize, Drawing)>) -> FlameBoxes {
         let first_row = row + 1;
         let base = out.len() as u32;
         let rows = d.depth.iter().map(|r| r + 1).max().unwrap_or(0);
-        let mut own: Vec<i64> = d.end.iter().zip(&d.start).map(|(end, start)| end - start).collect();
+        let mut own: Vec<i64> = d.end.iter().zip(&d.start).map(|(end, start)| end.saturating_sub(*start)).collect();
         for i in 0..d.parent.len() {
-            let width = d.end[i] - d.start[i];
+            let width = d.end[i].saturating_sub(d.start[i]);
             if d.parent[i] != NO_NODE {
-                own[d.parent[i] as usize] -= width;
+                own[d.parent[i] as usize] = own[d.parent[i] as usize].saturating_sub(width);
             }
             out.parent.push(if d.parent[i] == NO_NODE { NO_NODE } else { base + d.parent[i] });
             out.row.push(first_row + d.depth[i]);
             out.func.push(d.func[i]);
-            out.start.push((d.start[i] - origin) as f64);
+            out.start.push(d.start[i].saturating_sub(origin) as f64);
             out.width.push(width as f64);
-            out.extent = out.extent.max((d.end[i] - origin) as f64);
+            out.extent = out.extent.max(d.end[i].saturating_sub(origin) as f64);
         }
         // Slices that overlap their parent's end would make its own part negative.
         out.own.extend(own.iter().map(|v| (*v).max(0) as f64));
@@ -134,7 +134,9 @@ struct Slice {
 
 impl Drawing {
     fn busy(&self) -> i64 {
-        (0..self.parent.len()).filter(|i| self.parent[*i] == NO_NODE).fold(0, |sum, i| sum + (self.end[i] - self.start[i]))
+        (0..self.parent.len())
+            .filter(|i| self.parent[*i] == NO_NODE)
+            .fold(0_i64, |sum, i| sum.saturating_add(self.end[i].saturating_sub(self.start[i])))
     }
 
     fn push(&mut self, func: FuncId, start: i64, end: i64) {

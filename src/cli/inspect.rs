@@ -98,8 +98,8 @@ fn one(s: &InspectSource, out: &mut String) {
         );
     }
     for c in &s.ledger.choices {
-        let _ =
-            writeln!(out, "  chosen     {}: {} (or {}): {}", clean(&c.what), clean(&c.chosen), clean(&c.others.join(", ")), clean(&c.why));
+        let others = if c.others.is_empty() { String::new() } else { format!(" (or {})", clean(&c.others.join(", "))) };
+        let _ = writeln!(out, "  chosen     {}: {}{others}: {}", clean(&c.what), clean(&c.chosen), clean(&c.why));
     }
     for e in &s.ledger.entries {
         let _ = writeln!(out, "  {:<10} {} × {}: {}", level(e.level), e.count, e.code, e.message);

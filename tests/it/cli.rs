@@ -33,6 +33,11 @@ fn every_command_answers() {
     assert_eq!(String::from_utf8(folded.stdout).unwrap(), "main;parse 3\nmain;parse;lex 12\nmain;render;draw_[k] 8\n");
     let svg = hotspan(&["export", "--to", "svg"], &["folded/small.folded"]);
     assert!(String::from_utf8(svg.stdout).unwrap().contains("<svg"));
+    let speedscope = json(&hotspan(&["export", "--to", "speedscope"], &["cpuprofile/drawn.cpuprofile"]));
+    assert_eq!(speedscope["profiles"].as_array().map(Vec::len), Some(2));
+    let one = hotspan(&["export", "--to", "speedscope", "--value", "samples"], &["cpuprofile/drawn.cpuprofile"]);
+    assert_eq!(json(&one)["profiles"].as_array().map(Vec::len), Some(1));
+    assert!(String::from_utf8_lossy(&one.stderr).contains("times of samples"), "what is not in it is told");
     for list in ["formats", "rules"] {
         assert!(hotspan(&[list], &[]).status.success(), "{list}");
     }

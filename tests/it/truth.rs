@@ -129,6 +129,22 @@ fn perf_script() {
 }
 
 #[test]
+fn cpuprofile() {
+    let Some((engine, truth)) = made("cpuprofile", &["--mb", "2"]) else { return };
+    let mut table = Table::default();
+    table.file();
+    let p = &engine.session.profiles[0];
+    table.check("cpuprofile", "samples", p.samples.len() as i64, number(&truth, "samples"));
+    table.check("cpuprofile", "counted", p.total(0), number(&truth, "samples"));
+    // The recording begins at 5,000 s of its clock; each sample but the last lasts up to the next one.
+    let last = p.samples.time_ns.iter().max().unwrap() / 1000;
+    table.check("cpuprofile", "time", last - 5_000_000_000, number(&truth, "time_us"));
+    let owned: i64 = p.samples.values[1][..p.samples.len() - 1].iter().sum();
+    table.check("cpuprofile", "self", owned, (last * 1000) - p.samples.time_ns[0]);
+    table.finish("cpuprofile", &[]);
+}
+
+#[test]
 fn folded() {
     let Some((engine, truth)) = made("folded", &["--mb", "2"]) else { return };
     let (session, mut table) = (&engine.session, Table::default());

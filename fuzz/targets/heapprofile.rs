@@ -1,0 +1,4 @@
+//! The reader of `heapprofile`, whatever the bytes look like.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| hotspan_fuzz::format("heapprofile", bytes));
