@@ -82,7 +82,7 @@ pub fn Home(props: &HomeProps) -> Html {
             </ul>
             <h2>{ "Reads" }</h2>
             <p class="formats">
-                { "pprof, perf script text, folded stacks, Chrome Trace Event JSON, OTLP JSON, Jaeger JSON, Zipkin v2 JSON; gzip or not, recognised by content. Several files at once are one session." }
+                { "Profiles: pprof, perf.data and perf script, folded stacks, Java Flight Recorder, V8, speedscope, Firefox Profiler, OTLP and more. Traces: OTLP, Jaeger, Zipkin, X-Ray, Datadog. Timelines: Chrome Trace Event JSON. Compressed or not, alone or in a zip or tar archive, recognised by content. Several files at once are one session." }
             </p>
             <p class="private">{ "Nothing leaves this page: it cannot, its policy forbids every other connection. It works offline and from a file." }</p>
         </div>
