@@ -10,6 +10,12 @@ pub fn format_value(value: f64, unit: &str) -> String {
         "bytes" | "byte" | "B" => format_bytes(value),
         "kilobytes" | "KB" | "kB" | "KiB" => format_bytes(value * 1024.0),
         "count" | "samples" | "objects" | "events" | "" | "none" => format_count(value),
+        // Fractions are kept as integers of a power of ten: `1e-2 microseconds`.
+        scaled if scaled.starts_with("1e-") => match scaled[3..].split_once(' ').and_then(|(n, unit)| Some((n.parse::<i32>().ok()?, unit)))
+        {
+            Some((digits, unit)) => format_value(value / 10_f64.powi(digits), unit),
+            None => format!("{} {scaled}", format_count(value)),
+        },
         other => format!("{} {other}", format_count(value)),
     }
 }

@@ -58,6 +58,8 @@ pub struct ViewRef {
     pub labels: Vec<LabelFilter>,
     /// `g`: label key whose values are the root frames.
     pub group: Option<String>,
+    /// `u`: what the numbers of folded stacks are: `microseconds`.
+    pub unit: Option<String>,
     /// `m`: mode of the view, such as `chart`, `inverted`.
     pub mode: Option<String>,
     /// `f`, repeated: call path from the root, by function name.
@@ -102,6 +104,7 @@ impl ViewRef {
             thread: self.thread,
             labels: self.labels.clone(),
             group: self.group.clone(),
+            unit: self.unit.clone(),
             ..ViewRef::of(view)
         }
     }
@@ -140,10 +143,11 @@ impl ViewRef {
         out
     }
 
-    fn texts(&self) -> [(&'static str, &Option<String>); 14] {
+    fn texts(&self) -> [(&'static str, &Option<String>); 15] {
         [
             ("v", &self.value),
             ("g", &self.group),
+            ("u", &self.unit),
             ("m", &self.mode),
             ("fn", &self.function),
             ("trace", &self.trace),
@@ -191,6 +195,7 @@ impl ViewRef {
                 }
                 "v" => &mut out.value,
                 "g" => &mut out.group,
+                "u" => &mut out.unit,
                 "m" => &mut out.mode,
                 "fn" => &mut out.function,
                 "trace" => &mut out.trace,
@@ -270,6 +275,7 @@ mod tests {
             thread: Some(0),
             labels: vec![LabelFilter::value("user", "a&b"), LabelFilter::parse("!span=id")],
             group: Some("end point".into()),
+            unit: Some("microseconds".into()),
             path: vec!["main.main".into(), "operator<<(int&, …)".into(), "a&b=c;d%#".into()],
             search: Some("map iter".into()),
             ..ViewRef::default()

@@ -15,6 +15,8 @@ pub(super) struct Args {
     /// Profiles and traces
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: load::Reading,
     /// Form of the output
     #[arg(long, value_enum, default_value = "text")]
     format: Form,
@@ -56,7 +58,7 @@ enum FailOn {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let (engine, all_read) = load::load(&args.files, &args.baseline, settings(args)?, args.align_clocks);
+    let (engine, all_read) = load::load(&args.files, &args.baseline, settings(args)?, args.align_clocks, &args.reading);
     let text = match args.format {
         Form::Json => report::analyze::json(&engine.session, &engine.report).map_err(|e| Stop::Output(std::io::Error::other(e)))?,
         Form::Markdown => report::markdown::markdown(&engine.session, &engine.report),
@@ -98,7 +100,7 @@ fn text(report: &crate::findings::Report) -> String {
         one(f, &mut out);
     }
     if report.findings.is_empty() {
-        out.push_str("No findings.\n\n");
+        let _ = writeln!(out, "{}\n", crate::report::markdown::nothing(report));
     }
     for (status, heading) in [(RuleStatus::Clear, "Checked, clear"), (RuleStatus::NotChecked, "Not checked")] {
         let verdicts: Vec<_> = report.verdicts.iter().filter(|v| v.status == status).collect();

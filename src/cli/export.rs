@@ -19,6 +19,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     value: Option<String>,
     #[command(flatten)]
+    reading: load::Reading,
+    #[command(flatten)]
     labels: labels::LabelArgs,
     /// Write to a file instead of standard output
     #[arg(short, value_name = "OUT")]
@@ -36,7 +38,7 @@ enum To {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let (engine, all_read) = load::tables(&args.files);
+    let (engine, all_read) = load::tables(&args.files, &args.reading);
     let session = &engine.session;
     if args.to == To::OtlpJson {
         if session.traces.spans.is_empty() {

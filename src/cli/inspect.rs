@@ -12,13 +12,15 @@ pub(super) struct Args {
     /// Profiles and traces
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: load::Reading,
     /// JSON (hotspan.inspect/1) instead of text
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let (engine, all_read) = load::tables(&args.files);
+    let (engine, all_read) = load::tables(&args.files, &args.reading);
     let answer = inspect(&engine.session);
     let text = if args.json { to_json(&answer)? } else { text(&answer) };
     write_out(None, &text)?;
@@ -98,8 +100,12 @@ fn one(s: &InspectSource, out: &mut String) {
         );
     }
     for c in &s.ledger.choices {
-        let others = if c.others.is_empty() { String::new() } else { format!(" (or {})", clean(&c.others.join(", "))) };
-        let _ = writeln!(out, "  chosen     {}: {}{others}: {}", clean(&c.what), clean(&c.chosen), clean(&c.why));
+        let others = if c.choice.others.is_empty() { String::new() } else { format!(" (or {})", clean(&c.choice.others.join(", "))) };
+        let _ = writeln!(out, "  chosen     {}: {}{others}: {}", clean(&c.choice.what), clean(&c.choice.chosen), clean(&c.choice.why));
+        let switches: Vec<&str> = c.switches.iter().map(|s| s.argument.as_str()).collect();
+        if !switches.is_empty() {
+            let _ = writeln!(out, "             otherwise: {}", clean(&switches.join(" or ")));
+        }
     }
     for e in &s.ledger.entries {
         let _ = writeln!(out, "  {:<10} {} × {}: {}", level(e.level), e.count, e.code, e.message);

@@ -5,14 +5,23 @@ use crate::base::quantity::format_bytes;
 use crate::engine::Engine;
 use crate::findings::settings::Settings;
 use crate::formats::Progress;
+use crate::formats::folded_unit::UNITS;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// How files are to be understood where they do not say it themselves.
+#[derive(clap::Args, Default)]
+pub struct Reading {
+    /// What the numbers of folded stacks are; without it samples
+    #[arg(long, value_name = "UNIT", value_parser = clap::builder::PossibleValuesParser::new(UNITS))]
+    unit: Option<String>,
+}
+
 /// Reads the files in order, says on standard error which could not be read, and runs the rules.
 /// The flag tells whether every file was read.
-pub fn load(files: &[PathBuf], baseline: &[PathBuf], settings: Settings, align_clocks: bool) -> (Engine, bool) {
-    let mut engine = Engine { settings, ..Engine::default() };
+pub fn load(files: &[PathBuf], baseline: &[PathBuf], settings: Settings, align_clocks: bool, reading: &Reading) -> (Engine, bool) {
+    let mut engine = Engine { settings, unit: reading.unit.clone(), ..Engine::default() };
     let all_read = read_sides(&mut engine, files, baseline);
     if align_clocks {
         engine.link();
@@ -38,8 +47,8 @@ fn read_sides(engine: &mut Engine, files: &[PathBuf], baseline: &[PathBuf]) -> b
 }
 
 /// Reads the files without running the rules, for commands that show no findings.
-pub fn tables(files: &[PathBuf]) -> (Engine, bool) {
-    let mut engine = Engine::default();
+pub fn tables(files: &[PathBuf], reading: &Reading) -> (Engine, bool) {
+    let mut engine = Engine { unit: reading.unit.clone(), ..Engine::default() };
     let all_read = read(&mut engine, files);
     engine.link();
     (engine, all_read)

@@ -28,6 +28,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     thread: Option<String>,
     #[command(flatten)]
+    reading: load::Reading,
+    #[command(flatten)]
     labels: labels::LabelArgs,
     /// What to sort by
     #[arg(long, value_enum, default_value = "self")]
@@ -109,7 +111,7 @@ struct Row {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let (mut engine, mut all_read) = load::tables(&args.files);
+    let (mut engine, mut all_read) = load::tables(&args.files, &args.reading);
     if engine.session.profiles.is_empty() {
         load::status(all_read)?;
     }

@@ -235,7 +235,7 @@ fn no_spans(all_read: bool) -> Result<(), Stop> {
 }
 
 pub(super) fn run_list(args: &ListArgs) -> Result<(), Stop> {
-    let (engine, all_read) = load::tables(&args.files);
+    let (engine, all_read) = load::tables(&args.files, &load::Reading::default());
     if engine.session.traces.spans.is_empty() {
         return no_spans(all_read);
     }
@@ -322,7 +322,7 @@ struct One {
 }
 
 pub(super) fn run_one(args: &OneArgs) -> Result<(), Stop> {
-    let (engine, all_read) = load::tables(&args.files);
+    let (engine, all_read) = load::tables(&args.files, &load::Reading::default());
     let session = &engine.session;
     if session.traces.spans.is_empty() {
         return no_spans(all_read);

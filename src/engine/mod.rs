@@ -9,7 +9,7 @@ use crate::analysis::clock_skew;
 use crate::base::ids::TraceRow;
 use crate::base::slabs::Slabs;
 use crate::findings;
-use crate::formats::{Limits, Progress, input, symbolize};
+use crate::formats::{Limits, Progress, folded_unit, input, symbolize};
 use crate::model::Session;
 use crate::model::ledger::Choice;
 use protocol::{Failure, Request};
@@ -27,6 +27,8 @@ pub struct Engine {
     pub report: findings::Report,
     /// Thresholds, targets and rules that the user changed.
     pub settings: findings::settings::Settings,
+    /// What the numbers of folded stacks are, if someone said so: one of [`folded_unit::UNITS`].
+    pub unit: Option<String>,
     /// Derived tables, by query.
     pub cache: views::Cache,
 }
@@ -47,6 +49,10 @@ impl Engine {
         self.cache = views::Cache::default();
         for session in [&mut self.session, &mut self.baseline] {
             symbolize::symbolize(session);
+            if let Some(unit) = &self.unit {
+                // Units come from a closed list, by the command line's parser and by `Request::Interpret`.
+                let _ = folded_unit::interpret(session, unit);
+            }
             session.symbols.stacks.seal();
             let report = session.traces.link();
             views::account::link_report(session, &report);

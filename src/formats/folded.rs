@@ -299,7 +299,9 @@ impl Reader {
             let name = &profile.value_types[column].name;
             import.ledger.weigh(name, &unit, profile.total(column), true);
         }
-        import.choose("unit", "samples", &[], "Folded stacks name no unit, so the numbers are taken as counts of samples.");
+        let guess = super::folded_unit::choice("samples");
+        let others: Vec<&str> = guess.others.iter().map(String::as_str).collect();
+        import.choose(&guess.what, &guess.chosen, &others, &guess.why);
         if digits > 0 {
             import.choose("weight", &unit, &[], "The file has fractional weights; they are kept exactly, as integers of this unit.");
         }

@@ -18,6 +18,7 @@ pub mod elf;
 pub mod explain;
 pub mod explain_plan;
 pub mod folded;
+pub mod folded_unit;
 pub mod gecko;
 pub mod gecko_build;
 pub mod gecko_table;

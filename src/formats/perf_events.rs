@@ -190,21 +190,57 @@ pub fn unpack(from: &mut Unpacker<'_>, format: &'static str) -> Option<Found> {
     Some(found)
 }
 
+/// A sample stands for the time up to the next sample of its thread, unless that is more than this many median intervals away:
+/// then for one median interval, as in the flame chart.
+const MAX_GAP: i64 = 3;
+
+/// The time that each sample stands for, in nanoseconds. Samples are taken in order of time; the last of a thread stands for a
+/// median interval.
+fn elapsed(thread: &[ThreadId], time_ns: &[i64], threads: usize) -> Vec<i64> {
+    let mut order: Vec<u32> = (0..time_ns.len() as u32).collect();
+    order.sort_by_key(|i| (time_ns[*i as usize], *i));
+    let mut last = vec![u32::MAX; threads];
+    let mut out = vec![-1_i64; time_ns.len()];
+    for i in order {
+        let slot = &mut last[thread[i as usize].index()];
+        if *slot != u32::MAX {
+            out[*slot as usize] = time_ns[i as usize].saturating_sub(time_ns[*slot as usize]);
+        }
+        *slot = i;
+    }
+    let mut gaps: Vec<i64> = out.iter().copied().filter(|gap| *gap > 0).collect();
+    let middle = gaps.len() / 2;
+    let median = if gaps.is_empty() { 0 } else { *gaps.select_nth_unstable(middle).1 };
+    for gap in &mut out {
+        if *gap < 0 || *gap > median.saturating_mul(MAX_GAP) {
+            *gap = median;
+        }
+    }
+    out
+}
+
 fn push_profile(event: Event, threads: &[Thread], format: &'static str, import: &mut Import<'_>) {
     let samples = event.stack.len();
     let clock = event.name.split(':').next().is_some_and(|base| matches!(base, "cpu-clock" | "task-clock"));
     let unit = if clock { "nanoseconds" } else { "count" };
     let mut types = vec![ValueType { name: "samples".into(), unit: "count".into(), kind: ValueKind::Samples }];
     let weighted = event.with_period > 0;
+    let timed = samples > 0 && event.with_time == samples as u64;
     if weighted {
         let kind = if clock { ValueKind::CpuTime } else { ValueKind::Events };
         types.push(ValueType { name: "period".into(), unit: unit.into(), kind });
         if event.with_period < samples as u64 {
             import.ledger.diagnostics.report_many(NO_PERIOD, samples as u64 - event.with_period, At::File, &event.name);
         }
-        import.choose("weight", "period", &["samples"], "The file gives the period of each sample: what it stands for.");
+        let others: &[&str] = if timed { &["samples", "time"] } else { &["samples"] };
+        import.choose("weight", "period", others, "The file gives the period of each sample: what it stands for.");
     } else {
-        import.choose("weight", "samples", &[], "The file gives no periods, so every sample counts once.");
+        let others: &[&str] = if timed { &["time"] } else { &[] };
+        import.choose("weight", "samples", others, "The file gives no periods, so every sample counts once.");
+    }
+    if timed {
+        // Elapsed, not spent on a CPU: rules for CPU time must not take it for that.
+        types.push(ValueType { name: "time".into(), unit: "nanoseconds".into(), kind: ValueKind::Other });
     }
     let mut profile = Profile::new(import.source, format, types);
     profile.default_value = usize::from(weighted);
@@ -218,7 +254,13 @@ fn push_profile(event: Event, threads: &[Thread], format: &'static str, import: 
         }
         profile.samples.thread.push(ThreadId(*row));
     }
-    if event.with_time == samples as u64 && samples > 0 {
+    if timed {
+        let times = elapsed(&profile.samples.thread, &event.time_ns, profile.threads.len());
+        let total = times.iter().fold(0_i64, |sum, v| sum.saturating_add(*v));
+        import.ledger.weigh(&format!("{}:time", event.name), "nanoseconds", total, true);
+        if let Some(column) = profile.samples.values.last_mut() {
+            *column = times;
+        }
         let (first, last) = (event.time_ns.iter().min().copied().unwrap_or(0), event.time_ns.iter().max().copied().unwrap_or(0));
         profile.duration_ns = last - first;
         profile.samples.time_ns = event.time_ns;

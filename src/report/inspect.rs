@@ -1,6 +1,7 @@
 //! `hotspan.inspect/1`: what each file holds and its ledger. A public contract: fields may be added, never renamed.
 
 use crate::base::ids::{LabelSetId, SourceId, SpanRow};
+use crate::base::view::{View, ViewRef};
 use crate::model::ledger::{Choice, Ledger, WeightLine};
 use crate::model::profile::Profile;
 use crate::model::trace::{SPAN_ERROR, SPAN_ORPHAN};
@@ -125,7 +126,28 @@ pub struct InspectLedger {
     /// What was skipped or repaired.
     pub entries: Vec<InspectEntry>,
     /// Guesses.
-    pub choices: Vec<Choice>,
+    pub choices: Vec<InspectChoice>,
+}
+
+/// A guess with the way to each alternative.
+#[derive(Debug, Serialize)]
+pub struct InspectChoice {
+    /// The guess.
+    #[serde(flatten)]
+    pub choice: Choice,
+    /// One per alternative.
+    pub switches: Vec<Switch>,
+}
+
+/// Applies an alternative.
+#[derive(Debug, Serialize)]
+pub struct Switch {
+    /// The alternative.
+    pub to: String,
+    /// In the page: a place.
+    pub view: String,
+    /// On the command line, for `top` and `export`, units also for `analyze` and `inspect`.
+    pub argument: String,
 }
 
 /// Records of a file; `kept + dropped = in`.
@@ -188,11 +210,29 @@ fn source(session: &Session, id: SourceId, source: &Source) -> InspectSource {
         profiles: session.profiles.iter().filter(|p| p.source == id).map(|p| profile(session, p)).collect(),
         trace_set: source.has_spans.then(|| trace_set(session, id)),
         timeline: source.timeline,
-        ledger: ledger(&source.ledger),
+        ledger: ledger(session, id, &source.ledger),
     }
 }
 
-fn ledger(ledger: &Ledger) -> InspectLedger {
+/// How the alternatives of a guess are applied; none for guesses that have no alternative.
+fn switches(session: &Session, source: SourceId, choice: &Choice) -> Vec<Switch> {
+    let of_source = |p: &Profile| p.source == source;
+    let profile = |name: &str| session.profiles.iter().position(|p| of_source(p) && p.name == name);
+    let first = session.profiles.iter().position(of_source).map(|p| p as u32);
+    let place = ViewRef { profile: first, ..ViewRef::of(View::Flame) };
+    let switch = |to: &String| {
+        let (view, argument) = match choice.what.as_str() {
+            "weight" => (ViewRef { value: Some(to.clone()), ..place.clone() }, format!("--value {to}")),
+            "event" => (ViewRef { profile: Some(profile(to)? as u32), ..place.clone() }, format!("--value {to}")),
+            "unit" => (ViewRef { unit: Some(to.clone()), ..place.clone() }, format!("--unit {to}")),
+            _ => return None,
+        };
+        Some(Switch { to: to.clone(), view: view.to_hash(), argument })
+    };
+    choice.others.iter().filter_map(switch).collect()
+}
+
+fn ledger(session: &Session, source: SourceId, ledger: &Ledger) -> InspectLedger {
     let entry = |(code, e): (&str, &crate::model::diagnostics::Entry)| InspectEntry {
         code: code.to_string(),
         level: e.level,
@@ -204,7 +244,7 @@ fn ledger(ledger: &Ledger) -> InspectLedger {
         records: InspectRecords { records_in: ledger.records_in, kept: ledger.records_kept, dropped: ledger.records_dropped() },
         weight: ledger.weights.clone(),
         entries: ledger.diagnostics.iter().map(entry).collect(),
-        choices: ledger.choices.clone(),
+        choices: ledger.choices.iter().map(|c| InspectChoice { choice: c.clone(), switches: switches(session, source, c) }).collect(),
     }
 }
 

@@ -4,6 +4,8 @@ use crate::base::quantity::{format_bytes, format_share, format_value};
 use crate::findings::finding::{Finding, RuleStatus};
 use crate::findings::{DETECTORS, Report};
 use crate::model::Session;
+use crate::model::diagnostics::Level;
+use crate::model::ledger::Ledger;
 use std::fmt::Write;
 
 /// The whole report.
@@ -15,14 +17,11 @@ pub fn markdown(session: &Session, report: &Report) -> String {
             None => format!("{}, {}", source.format, format_bytes(source.bytes as f64)),
         };
         let _ = writeln!(out, "- `{}`: {what}", code(&source.file));
-        let dropped = source.ledger.records_dropped();
-        if dropped > 0 {
-            let _ = writeln!(out, "  - {dropped} of {} records dropped", source.ledger.records_in);
-        }
+        account(&source.ledger, &mut out);
     }
     let _ = writeln!(out, "\n## Findings ({})\n", report.findings.len());
     if report.findings.is_empty() {
-        out.push_str("Nothing found. What was checked, and over how much data, is listed below.\n");
+        let _ = writeln!(out, "{}\n", escape(&nothing(report)));
     }
     for finding in &report.findings {
         out.push_str(&one(finding));
@@ -30,6 +29,35 @@ pub fn markdown(session: &Session, report: &Report) -> String {
     }
     rules(report, &mut out);
     out
+}
+
+/// The ledger of a file: nothing about it is known only to those who have the page.
+fn account(ledger: &Ledger, out: &mut String) {
+    let _ = writeln!(out, "  - records: {} in, {} kept, {} dropped", ledger.records_in, ledger.records_kept, ledger.records_dropped());
+    for w in &ledger.weights {
+        let _ =
+            writeln!(out, "  - {} in {}: {} in, {} kept, {} dropped", escape(&w.value), escape(&w.unit), w.weight_in, w.kept, w.dropped);
+    }
+    for c in &ledger.choices {
+        let others = if c.others.is_empty() { String::new() } else { format!(" (or {})", escape(&c.others.join(", "))) };
+        let _ = writeln!(out, "  - {} taken as {}{others}: {}", escape(&c.what), escape(&c.chosen), escape(&c.why));
+    }
+    for (id, e) in ledger.diagnostics.iter().filter(|(_, e)| e.level >= Level::Notice) {
+        let at: Vec<String> = e.examples.iter().map(|(at, _)| at.to_string()).collect();
+        let _ = writeln!(out, "  - {} × `{}`: {} At {}.", e.count, code(id), escape(&e.message), escape(&at.join(", ")));
+    }
+}
+
+/// "No findings" is only worth something with the amount of data behind it.
+pub fn nothing(report: &Report) -> String {
+    let mut over: Vec<&str> = report.verdicts.iter().map(|v| v.over.as_str()).filter(|o| !o.is_empty()).collect();
+    over.sort_unstable();
+    over.dedup();
+    if over.is_empty() {
+        "No findings: no rule could check this data.".to_string()
+    } else {
+        format!("No findings, over {}.", over.join("; "))
+    }
 }
 
 /// One finding, as the page's "copy as Markdown" gives it.

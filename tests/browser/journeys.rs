@@ -240,6 +240,45 @@ fn labels_filter_and_group_and_come_back_by_the_address() {
 }
 
 #[test]
+fn guesses_have_switches_beside_the_number_and_in_the_ledger() {
+    let Some(mut browser) = Browser::start() else { return };
+    let address = serve();
+    // Folded stacks name no unit: 23 samples, or 23 microseconds.
+    browser.open(&format!("{address}#flame"));
+    browser.drop_files(&[fixture("folded/small.folded")]);
+    browser.loaded();
+    browser.wait("document.querySelector('.crumbs')?.innerText.includes('all 23 · samples')");
+    browser.eval("(() => { const e = document.querySelector('select.guess'); e.value = 'microseconds'; e.dispatchEvent(new Event('change', {bubbles: true})); })()");
+    browser.wait("document.querySelector('.crumbs')?.innerText.includes('23.0 µs')");
+    assert!(browser.eval("location.hash").as_str().unwrap().contains("u=microseconds"));
+    browser.eval("location.hash = '#files?u=microseconds'");
+    browser.wait("document.querySelector('.switches a')");
+    browser.eval("[...document.querySelectorAll('.switches a')].find(a => a.innerText === 'switch to bytes').click()");
+    browser.wait(
+        "document.querySelector('.crumbs')?.innerText.includes('23 B') || document.querySelector('.crumbs')?.innerText.includes('23.0 B')",
+    );
+    // The address alone brings the choice back.
+    browser.call("Page.navigate", json!({"url": "about:blank"}));
+    browser.open(&format!("{address}#flame?u=nanoseconds"));
+    browser.drop_files(&[fixture("folded/small.folded")]);
+    browser.loaded();
+    browser.wait("document.querySelector('.crumbs')?.innerText.includes('23.0 ns')");
+    // perf: periods, samples or time, by a link in the ledger.
+    browser.call("Page.navigate", json!({"url": "about:blank"}));
+    browser.open(&format!("{address}#files"));
+    browser.drop_files(&[fixture("perf-script/ev.txt")]);
+    browser.loaded();
+    browser.wait("document.querySelectorAll('.switches a').length >= 3");
+    browser.eval("[...document.querySelectorAll('.switches a')].find(a => a.innerText === 'switch to samples').click()");
+    browser.wait("document.querySelector('.crumbs')?.innerText.includes('· samples')");
+    browser.eval("location.hash = '#files'");
+    browser.wait("[...document.querySelectorAll('.switches a')].some(a => a.innerText === 'switch to instructions:u')");
+    browser.eval("[...document.querySelectorAll('.switches a')].find(a => a.innerText === 'switch to instructions:u').click()");
+    browser.wait("document.querySelector('[aria-label=\"Profile\"]')?.selectedOptions[0].innerText.endsWith('instructions:u')");
+    browser.is_quiet();
+}
+
+#[test]
 fn garbage_gets_a_sentence_and_the_other_files_load() {
     let Some(mut browser) = Browser::start() else { return };
     browser.open(&serve());

@@ -178,6 +178,12 @@ fn our_own_files() {
     let engine = fixture("perf-script/ev.txt");
     let totals: Vec<(String, i64)> = engine.session.profiles.iter().map(|p| (p.name.clone(), p.total(1))).collect();
     assert_eq!(totals, [("cycles:u".to_string(), 100), ("cycles:k".to_string(), 50), ("instructions:u".to_string(), 7)]);
+    // Samples at given times stand for the time up to the next one of their thread, the last for the usual interval.
+    let text = "a 1/1 [0] 1.000000: 5 cycles:\n\t1 f (/a)\n\na 1/2 [0] 1.001000: 5 cycles:\n\t1 g (/a)\n\na 1/1 [0] 1.002000: 5 cycles:\n\t1 f (/a)\n\na 1/1 [0] 1.003000: 5 cycles:\n\t1 f (/a)\n\na 1/1 [0] 2.500000: 5 cycles:\n\t1 f (/a)\n";
+    let engine = open_bytes(text.replace("[0]", "[000]").into_bytes());
+    let p = &engine.session.profiles[0];
+    // Gaps of the first thread: 2 ms, 1 ms, 1.497 s (a pause: the median of 2 ms counts instead).
+    assert_eq!(p.samples.values[p.value_index("time").unwrap()], [2_000_000, 2_000_000, 1_000_000, 2_000_000, 2_000_000]);
     let engine = fixture("perf-script/srcline.txt");
     assert!(engine.session.symbols.frames.line.contains(&12) && engine.session.symbols.frames.line.contains(&40));
     let engine = fixture("perf-script/hdr.txt.gz");

@@ -19,6 +19,11 @@ use serde::{Deserialize, Serialize};
 pub enum Request {
     /// Everything the frame and the findings view need: [`summary::Summary`] as head.
     Summary,
+    /// Takes the numbers of folded stacks as this unit from now on, and answers as [`Request::Summary`] does.
+    Interpret {
+        /// `samples`, `nanoseconds`, `microseconds`, `milliseconds`, `bytes`.
+        unit: String,
+    },
     /// A flame graph or chart: [`flame::FlameData`].
     Flame {
         /// Which samples. A chart ignores the value type.

@@ -29,6 +29,12 @@ pub struct Cache {
 pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> {
     match request {
         Request::Summary => summary::answer(engine),
+        Request::Interpret { unit } => {
+            crate::formats::folded_unit::interpret(&mut engine.session, unit).map_err(Failure::new)?;
+            engine.unit = Some(unit.clone());
+            engine.finish();
+            summary::answer(engine)
+        }
         Request::Flame { query, mode } => flame::answer(engine, query, *mode),
         Request::Functions { query, form } => functions::answer(engine, query, *form),
         Request::Labels { query } => labels::answer(engine, query),

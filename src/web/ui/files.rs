@@ -1,8 +1,9 @@
 //! Files: what each is, and its ledger.
 
 use super::findings::ViewProps;
-use super::json;
+use super::{Shared, json};
 use crate::base::quantity::{format_bytes, format_count, format_value};
+use crate::base::view::ViewRef;
 use serde_json::Value;
 use yew::prelude::*;
 
@@ -11,10 +12,10 @@ use yew::prelude::*;
 pub fn Files(props: &ViewProps) -> Html {
     let none = Vec::new();
     let sources = props.shared.summary.sources.as_array().unwrap_or(&none);
-    html! { <div class="files">{ for sources.iter().enumerate().map(|(i, s)| source(s, props.shared.place.source == Some(i as u32))) }</div> }
+    html! { <div class="files">{ for sources.iter().enumerate().map(|(i, s)| source(&props.shared, s, props.shared.place.source == Some(i as u32))) }</div> }
 }
 
-fn source(s: &Value, current: bool) -> Html {
+fn source(shared: &Shared, s: &Value, current: bool) -> Html {
     let ledger = &s["ledger"];
     let records = &ledger["records"];
     let facts = [
@@ -38,7 +39,7 @@ fn source(s: &Value, current: bool) -> Html {
             { trace_set(&s["trace_set"]) }
             { weights(ledger) }
             { entries(ledger) }
-            { choices(ledger) }
+            { choices(shared, ledger) }
         </section>
     }
 }
@@ -122,7 +123,7 @@ fn entries(ledger: &Value) -> Html {
     }
 }
 
-fn choices(ledger: &Value) -> Html {
+fn choices(shared: &Shared, ledger: &Value) -> Html {
     let choices = json::items(ledger, "choices");
     if choices.is_empty() {
         return html! {};
@@ -132,9 +133,16 @@ fn choices(ledger: &Value) -> Html {
             <caption>{ "Choices that the reader made" }</caption>
             <tbody>
                 { for choices.iter().map(|c| {
-                    let others: Vec<&str> = json::items(c, "others").iter().filter_map(Value::as_str).collect();
-                    let others = if others.is_empty() { String::new() } else { format!(" (also possible: {})", others.join(", ")) };
-                    html! { <tr><th scope="row">{ json::text(c, "what") }</th><td>{ json::text(c, "chosen") }{ others }</td><td>{ json::text(c, "why") }</td></tr> }
+                    let switches = json::items(c, "switches").iter().map(|to| {
+                        let (shared, href) = (shared.clone(), json::text(to, "view").to_string());
+                        let place = ViewRef::parse(&href);
+                        html! {
+                            <a class="switch" {href} title={json::text(to, "argument").to_string()} onclick={move |e: MouseEvent| { e.prevent_default(); shared.go.emit((place.clone(), false)); }}>
+                                { format!("switch to {}", json::text(to, "to")) }
+                            </a>
+                        }
+                    });
+                    html! { <tr><th scope="row">{ json::text(c, "what") }</th><td><strong>{ json::text(c, "chosen") }</strong></td><td class="switches">{ for switches }</td><td>{ json::text(c, "why") }</td></tr> }
                 }) }
             </tbody>
         </table>

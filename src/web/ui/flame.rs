@@ -220,7 +220,7 @@ fn crumbs(s: &super::Shared, data: &FlameData) -> Html {
     };
     html! {
         <nav class="crumbs" aria-label="Zoom">
-            <button onclick={go(0)}>{ format!("all {}", format_value(data.head.extent, &data.head.unit)) }</button>
+            <button onclick={go(0)}>{ format!("all {} · {}", format_value(data.head.extent, &data.head.unit), data.head.value) }</button>
             { for s.place.path.iter().enumerate().map(|(i, name)| html! { <><span aria-hidden="true">{ "›" }</span><button title={name.clone()} onclick={go(i + 1)}>{ name }</button></> }) }
         </nav>
     }

@@ -12,6 +12,7 @@ pub mod help;
 pub mod home;
 pub mod json;
 pub mod labels;
+pub mod listeners;
 pub mod selectors;
 pub mod services;
 pub mod shared;
@@ -28,11 +29,11 @@ use crate::base::slabs::Slabs;
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::summary::Summary;
 use crate::engine::protocol::{ExportHead, ExportKind, Failure, Request};
-use gloo::events::{EventListener, EventListenerOptions};
+use gloo::events::EventListener;
 use gloo::timers::callback::Timeout;
 use std::rc::Rc;
 use wasm_bindgen::JsCast;
-use web_sys::{ClipboardEvent, DragEvent, File, FileList, HtmlInputElement, KeyboardEvent};
+use web_sys::{File, FileList, HtmlInputElement, KeyboardEvent};
 use yew::prelude::*;
 
 /// How long a replaced place waits before it is in the address.
@@ -68,6 +69,8 @@ pub enum Msg {
     Export(ExportKind, Option<String>),
     /// An export was written.
     Exported(Result<Slabs, Failure>),
+    /// The numbers of folded stacks have another unit now.
+    Interpreted(Result<Slabs, Failure>),
     /// A passing message.
     Say(String),
 }
@@ -89,6 +92,8 @@ pub struct App {
     help: bool,
     notice: Option<String>,
     took_ms: f64,
+    /// The unit of folded stacks that the worker was told; `None` before anything was said.
+    unit: Option<String>,
     /// A change of the address that is about to be written.
     address: Option<Timeout>,
     _listeners: Vec<EventListener>,
@@ -99,69 +104,6 @@ fn list(files: Option<FileList>) -> Vec<File> {
 }
 
 impl App {
-    fn listen(ctx: &Context<App>) -> Vec<EventListener> {
-        let window = dom::window();
-        let active = EventListenerOptions::enable_prevent_default();
-        let on = |name: &'static str, then: Box<dyn Fn(&web_sys::Event)>| {
-            EventListener::new_with_options(&window, name, active, move |e| then(e))
-        };
-        let link = ctx.link().clone();
-        let drop = move |e: &web_sys::Event| {
-            e.prevent_default();
-            link.send_message(Msg::Dragging(false));
-            let files = e.dyn_ref::<DragEvent>().and_then(DragEvent::data_transfer).map(|d| list(d.files())).unwrap_or_default();
-            if !files.is_empty() {
-                link.send_message(Msg::Open(files));
-            }
-        };
-        let link = ctx.link().clone();
-        let over = move |e: &web_sys::Event| {
-            e.prevent_default();
-            link.send_message(Msg::Dragging(true));
-        };
-        let link = ctx.link().clone();
-        let leave = move |e: &web_sys::Event| {
-            // Only leaving the window counts, not crossing elements inside it.
-            if e.dyn_ref::<DragEvent>().is_some_and(|e| e.related_target().is_none()) {
-                link.send_message(Msg::Dragging(false));
-            }
-        };
-        let link = ctx.link().clone();
-        let paste = move |e: &web_sys::Event| {
-            let Some(data) = e.dyn_ref::<ClipboardEvent>().and_then(ClipboardEvent::clipboard_data) else { return };
-            if dom::takes_text(e.target()) {
-                return;
-            }
-            let mut files = list(data.files());
-            if let Some(text) = data.get_data("text").ok().filter(|t| !t.trim().is_empty() && files.is_empty()) {
-                let parts = js_sys::Array::of1(&text.into());
-                files.extend(File::new_with_str_sequence(&parts, "pasted text"));
-            }
-            if !files.is_empty() {
-                e.prevent_default();
-                link.send_message(Msg::Open(files));
-            }
-        };
-        let link = ctx.link().clone();
-        let hash = move |_: &web_sys::Event| link.send_message(Msg::Hash);
-        let again = hash.clone();
-        let link = ctx.link().clone();
-        let key = move |e: &web_sys::Event| {
-            if let Some(e) = e.dyn_ref::<KeyboardEvent>() {
-                link.send_message(Msg::Key(e.clone()));
-            }
-        };
-        vec![
-            on("drop", Box::new(drop)),
-            on("dragover", Box::new(over)),
-            on("dragleave", Box::new(leave)),
-            on("paste", Box::new(paste)),
-            on("hashchange", Box::new(hash)),
-            on("popstate", Box::new(again)),
-            on("keydown", Box::new(key)),
-        ]
-    }
-
     fn open(&mut self, files: Vec<File>, baseline: bool) {
         if self.loading.is_some() {
             self.incoming.extend(files.into_iter().map(|f| (f, baseline)));
@@ -214,9 +156,22 @@ impl App {
         }
     }
 
+    /// Tells the worker what the address says of the unit of folded stacks, if that is news to it.
+    fn interpret(&mut self, ctx: &Context<App>) {
+        let folded = self.summary.as_ref().is_some_and(|s| s.profiles.iter().any(|p| p.format == "folded"));
+        let wanted = self.place.unit.clone().or_else(|| self.unit.is_some().then(|| "samples".to_string()));
+        if folded && wanted != self.unit && self.loading.is_none() {
+            self.unit.clone_from(&wanted);
+            let link = ctx.link().clone();
+            let request = Request::Interpret { unit: wanted.unwrap_or_default() };
+            self.client.request(&request, move |a| link.send_message(Msg::Interpreted(a)));
+        }
+    }
+
     /// Ends the worker and reads the remaining files again in a new one.
     fn reopen(&mut self) {
         self.client.restart();
+        self.unit = None;
         self.loading = None;
         self.incoming.clear();
         self.summary = None;
@@ -325,8 +280,9 @@ impl Component for App {
             help: false,
             notice: None,
             took_ms: 0.0,
+            unit: None,
             address: None,
-            _listeners: App::listen(ctx),
+            _listeners: listeners::listen(ctx),
         }
     }
 
@@ -338,7 +294,10 @@ impl Component for App {
                     loading.progress = progress;
                 }
             }
-            Msg::Worker(Event::Opened(answer)) => self.opened(answer),
+            Msg::Worker(Event::Opened(answer)) => {
+                self.opened(answer);
+                self.interpret(ctx);
+            }
             Msg::Worker(Event::Crashed(why)) => {
                 let name = self
                     .loading
@@ -360,12 +319,18 @@ impl Component for App {
                     return false;
                 }
                 self.place = Rc::new(place);
+                self.interpret(ctx);
             }
-            Msg::Go(place, replace) => {
+            Msg::Go(mut place, replace) => {
+                // Links of findings say nothing of the unit: it stays.
+                if place.unit.is_none() {
+                    place.unit.clone_from(&self.place.unit);
+                }
                 if place == *self.place {
                     return false;
                 }
                 self.place = Rc::new(place);
+                self.interpret(ctx);
                 if replace {
                     // Panning changes the place with every frame; browsers refuse that many changes of the address.
                     let hash = self.place.to_hash();
@@ -435,6 +400,15 @@ impl Component for App {
                 }
                 Err(failure) => self.notice = Some(failure.message),
             },
+            Msg::Interpreted(answer) => {
+                match answer.and_then(|s| serde_json::from_str::<Summary>(&s.head).map_err(|e| Failure::new(e.to_string()))) {
+                    Ok(summary) => {
+                        self.summary = Some(Rc::new(summary));
+                        self.generation += 1;
+                    }
+                    Err(failure) => self.notice = Some(failure.message),
+                }
+            }
             Msg::Say(text) => self.notice = (!text.is_empty()).then_some(text),
         }
         true

@@ -1,7 +1,7 @@
 //! Selectors that profile views share: profile, value type, thread, search.
 
-use super::Shared;
 use super::labels::Labels;
+use super::{Shared, json};
 use crate::base::quantity::format_value;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, HtmlSelectElement};
@@ -49,20 +49,37 @@ pub fn ProfileSelectors(props: &SelectorProps) -> Html {
             place.zoom = None;
         });
     });
+    let none = serde_json::Value::Null;
+    let ledger = s.summary.sources.get(info.source as usize).map_or(&none, |source| &source["ledger"]);
+    let guess = |what: &str| json::items(ledger, "choices").iter().find(|c| json::text(c, "what") == what);
+    let why = |what: &str| guess(what).map_or(String::new(), |c| json::text(c, "why").to_string());
+    let unit = {
+        let shared = s.clone();
+        Callback::from(move |e: web_sys::Event| {
+            let chosen = e.target().and_then(|t| t.dyn_into::<HtmlSelectElement>().ok()).map(|t| t.value());
+            shared.change(false, |place| place.unit = chosen);
+        })
+    };
     html! {
         <>
             if s.summary.profiles.len() > 1 {
-                <select aria-label="Profile" onchange={profile}>
+                <select aria-label="Profile" title={why("event")} onchange={profile}>
                     { for s.summary.profiles.iter().enumerate().map(|(i, p)| html! {
                         <option value={i.to_string()} selected={i as u32 == query.profile}>{ if p.name.is_empty() { p.file.clone() } else { format!("{} {}", p.file, p.name) } }</option>
                     }) }
                 </select>
             }
-            <select aria-label="Value type" onchange={value}>
+            <select aria-label="Value type" title={why("weight")} onchange={value}>
                 { for info.values.iter().enumerate().map(|(i, v)| html! {
                     <option value={i.to_string()} selected={i as u32 == query.value}>{ format!("{} · {}", v.name, format_value(v.total, &v.unit)) }</option>
                 }) }
             </select>
+            if let Some(c) = guess("unit") {
+                <select class="guess" aria-label="Unit of the numbers, a guess" title={why("unit")} onchange={unit}>
+                    <option value={json::text(c, "chosen").to_string()} selected=true>{ format!("unit: {}", json::text(c, "chosen")) }</option>
+                    { for json::items(c, "others").iter().filter_map(|o| o.as_str()).map(|o| html! { <option value={o.to_string()}>{ format!("unit: {o}") }</option> }) }
+                </select>
+            }
             if info.threads.len() > 1 {
                 <select aria-label="Thread" onchange={thread}>
                     <option value="" selected={query.thread.is_none()}>{ format!("all {} threads", info.threads.len()) }</option>
