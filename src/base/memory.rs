@@ -12,14 +12,31 @@ pub fn taken() -> u64 {
     0
 }
 
-/// What to say when the limit is met, after so many rows; `None` while there is room.
-pub fn full(taken: u64, rows: u64) -> Option<String> {
-    (taken > TABLES_LIMIT).then(|| {
-        format!(
-            "reading stopped after {rows} rows, because a page cannot hold more than 4 GB and its views need half of that; what was read \
-             so far is shown. The command `hotspan analyze` reads all of it, and so does the page when it gets a part of the file."
-        )
-    })
+/// How much memory reading may take, and how much it has taken. A test sets both.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Bytes beyond which reading stops.
+    pub limit: u64,
+    /// Bytes taken at the moment.
+    pub taken: fn() -> u64,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { limit: TABLES_LIMIT, taken }
+    }
+}
+
+impl Budget {
+    /// What to say when the limit is met, after so many rows; `None` while there is room.
+    pub fn full(&self, rows: u64) -> Option<String> {
+        ((self.taken)() > self.limit).then(|| {
+            format!(
+                "reading stopped after {rows} rows, because a page cannot hold more than 4 GB and its views need half of that; what was \
+                 read so far is shown. The command `hotspan analyze` reads all of it, and so does the page when it gets a part of the file."
+            )
+        })
+    }
 }
 
 #[cfg(test)]
@@ -28,8 +45,8 @@ mod tests {
 
     #[test]
     fn the_limit_is_said_in_words() {
-        assert_eq!(full(TABLES_LIMIT, 7), None);
-        assert!(full(TABLES_LIMIT + 1, 7).is_some_and(|text| text.contains("after 7 rows")));
-        assert_eq!(taken(), 0);
+        assert_eq!(Budget { limit: 5, taken: || 5 }.full(7), None);
+        assert!(Budget { limit: 5, taken: || 6 }.full(7).is_some_and(|text| text.contains("after 7 rows")));
+        assert_eq!(Budget::default().full(0), None);
     }
 }

@@ -8,7 +8,6 @@ use super::{
     unsupported,
 };
 use crate::base::ids::SourceId;
-use crate::base::memory;
 use crate::model::diagnostics::At;
 use crate::model::ledger::Ledger;
 use crate::model::{Session, Source};
@@ -196,7 +195,7 @@ impl Opener<'_> {
             if ledger.records_in >= archive::MAX_WALKED {
                 break Some(format!("more than {} entries", archive::MAX_WALKED));
             }
-            if memory::full(memory::taken(), 0).is_some() {
+            if self.limits.memory.full(0).is_some() {
                 break Some("more than a page can hold".to_string());
             }
         };

@@ -251,11 +251,13 @@ pub struct Limits {
     pub max_json_depth: u32,
     /// Unwrapped bytes per wrapped byte, checked beyond 64 MiB.
     pub max_inflate_ratio: u64,
+    /// Memory of the tables.
+    pub memory: memory::Budget,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { max_bytes: 64 << 30, max_rows: 1 << 30, max_json_depth: 512, max_inflate_ratio: 1100 }
+        Limits { max_bytes: 64 << 30, max_rows: 1 << 30, max_json_depth: 512, max_inflate_ratio: 1100, memory: memory::Budget::default() }
     }
 }
 
@@ -366,7 +368,7 @@ impl Import<'_> {
         if rows > self.limits.max_rows {
             return Err(ImportError::TooLarge(format!("it holds more than {} rows, which is the limit.", self.limits.max_rows)));
         }
-        if let Some(sentence) = memory::full(memory::taken(), rows) {
+        if let Some(sentence) = self.limits.memory.full(rows) {
             return Err(ImportError::TooLarge(sentence));
         }
         if (self.progress)(Progress { bytes: self.consumed.get(), rows }) { Ok(()) } else { Err(ImportError::Stopped) }

@@ -10,7 +10,6 @@ use super::json_cut::Mark;
 use super::stream::Counting;
 use super::{Import, ImportError, Limits, PREFIX_BYTES, Prefix, Progress, Sniff, archive, detect, input, unwrap};
 use crate::base::ids::SourceId;
-use crate::base::memory;
 use crate::base::pack::{Packer, Unpacker};
 use crate::model::join::Landed;
 use crate::model::ledger::Ledger;
@@ -247,6 +246,8 @@ impl Partial {
 
 /// Joins the parts of one file in order.
 pub struct Joiner {
+    /// Bounds; of these the memory that the joined tables may take.
+    pub limits: Limits,
     source: SourceId,
     file: String,
     reader: Box<dyn PartReader>,
@@ -265,7 +266,7 @@ impl Joiner {
         let (file, file_index) = (file.to_string(), session.next_file());
         let format = plan.format.clone();
         session.sources.push(Source { file: file.clone(), bytes: size, raw_bytes: size, format, file_index, ..Source::default() });
-        Some(Joiner { source, file, reader, ledger: Ledger::default(), lines: 0, at: 0, error: None })
+        Some(Joiner { limits: Limits::default(), source, file, reader, ledger: Ledger::default(), lines: 0, at: 0, error: None })
     }
 
     /// Adds the next part to the session. `Some` offset: the part does not begin where its predecessor ended and was left
@@ -282,7 +283,7 @@ impl Joiner {
         self.ledger.absorb(part.ledger, records, self.lines);
         self.lines += part.lines;
         with_import(session, self.source, &self.file, &mut self.ledger, |import| self.reader.join(part.reader, &landed, import));
-        if let Some(sentence) = memory::full(memory::taken(), self.ledger.records_in) {
+        if let Some(sentence) = self.limits.memory.full(self.ledger.records_in) {
             self.fail(&ImportError::TooLarge(sentence));
         }
         None

@@ -7,7 +7,7 @@ use super::Import;
 use super::pprof_tables::{Frames, RawLabel, Tables, Walk};
 use super::wire::{Fields, repeated};
 use crate::base::hash::hash_u64;
-use crate::base::ids::{LabelSetId, StackId};
+use crate::base::ids::LabelSetId;
 use crate::base::intern::{ForkIndex, RowIndex};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::profile::Profile;
@@ -168,6 +168,12 @@ impl Samples {
         let walks = self.walks(frames, import);
         let types = profile.value_types.len();
         let mut sums = vec![(0_i64, 0_i64); types];
+        // Columns of their final length: growing ones would leave gaps in a memory that cannot shrink.
+        profile.samples.stack.reserve_exact(self.node.len());
+        profile.samples.values.iter_mut().for_each(|column| column.reserve_exact(self.node.len()));
+        if !self.set.is_empty() {
+            profile.samples.labels.reserve_exact(self.node.len());
+        }
         let (mut at, mut odd) = (0, 0);
         let mut sets = vec![LabelSetId::NONE; self.sets.len()];
         for (row, &node) in self.node.iter().enumerate() {
@@ -188,12 +194,12 @@ impl Samples {
                 continue;
             }
             import.ledger.records_kept += 1;
-            let walk = if node == NONE { (StackId::NONE, 0) } else { walks[node as usize] };
-            if walk.1 > 0 {
+            let walk = if node == NONE { Walk::ROOT } else { walks[node as usize] };
+            if walk.missing > 0 {
                 let depth = std::iter::successors(Some(node), |n| Some(self.tree.rows[*n as usize].0).filter(|n| *n != NONE)).count();
-                import.report(NO_LOCATION, place, &format!("{} of {depth} locations", walk.1));
+                import.report(NO_LOCATION, place, &format!("{} of {depth} locations", walk.missing));
             }
-            profile.samples.stack.push(walk.0);
+            profile.samples.stack.push(walk.stack);
             for (column, value) in profile.samples.values.iter_mut().zip(values) {
                 column.push(*value);
             }
@@ -223,14 +229,14 @@ impl Samples {
     }
 
     /// The stack of every node, and how many of its locations are not defined.
-    fn walks(&self, frames: &Frames, import: &mut Import<'_>) -> Vec<(StackId, u32)> {
+    fn walks(&self, frames: &Frames, import: &mut Import<'_>) -> Vec<Walk> {
         let mut walks: Vec<Walk> = Vec::with_capacity(self.tree.rows.len());
         let stacks = &mut import.session.symbols.stacks;
         for (above, location) in &self.tree.rows {
             let before = if *above == NONE { Walk::ROOT } else { walks[*above as usize] };
             walks.push(frames.step(before, self.numbers.ids[*location as usize], stacks));
         }
-        walks.into_iter().map(|walk| (walk.stack, walk.missing)).collect()
+        walks
     }
 }
 

@@ -97,12 +97,24 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// A base-128 number; `None` when it is cut or longer than ten bytes.
+#[inline]
 pub fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
-    let first = *bytes.get(*at)?;
-    if first < 0x80 {
-        *at += 1;
-        return Some(u64::from(first));
+    // Most numbers are of one or two bytes: those are read where they stand.
+    match bytes.get(*at..) {
+        Some(&[a, ..]) if a < 0x80 => {
+            *at += 1;
+            Some(u64::from(a))
+        }
+        Some(&[a, b, ..]) if b < 0x80 => {
+            *at += 2;
+            Some(u64::from(a & 0x7f) | u64::from(b) << 7)
+        }
+        _ => long_varint(bytes, at),
     }
+}
+
+#[inline(never)]
+fn long_varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0_u64;
     for i in 0..10 {
         let byte = *bytes.get(*at + i)?;

@@ -1,6 +1,7 @@
 //! A file read in any number of parts gives the tables of the file read in one piece: rows, order, ledger, everything.
 
 use crate::corpus;
+use hotspan::base::memory::Budget;
 use hotspan::base::pack::Packer;
 use hotspan::formats::parts::{HEAD_BYTES, Joiner, Partial, plan, read_part};
 use hotspan::formats::{Limits, input};
@@ -100,4 +101,40 @@ fn the_number_of_parts_changes_nothing() {
     let again: usize = table.iter().map(|row| row.2).sum();
     println!("read in parts: {} files, {} cuttings, {again} parts read again", table.len(), table.iter().map(|r| r.1).sum::<usize>());
     assert!(table.len() >= 5, "hardly any file was cut: {table:?}");
+}
+
+/// Samples that are read a few thousand lines at a time.
+fn long_script() -> String {
+    let sample = |i: usize| format!("a 1/1 [000] {i}.5: 7 cycles: \n\t401000 f{}+0x1 (/bin/a)\n\t402000 main+0x2 (/bin/a)\n\n", i % 50);
+    (0..20_000).map(sample).collect()
+}
+
+/// A page's memory ends: what was read stays, and the file says why there is no more.
+#[test]
+fn where_memory_ends_reading_stops_with_a_sentence() {
+    let text = long_script();
+    let full = Budget { limit: 1 << 20, taken: || (1 << 20) + 1 };
+    let mut session = Session::default();
+    let limits = Limits { memory: full, ..Limits::default() };
+    input::open(&mut session, "f", text.len() as u64, Box::new(std::io::Cursor::new(text.clone())), limits, &mut |_| true);
+    let (source, samples) = (&session.sources[0], session.profiles[0].samples.len());
+    assert!(source.error.as_ref().is_some_and(|e| e.starts_with("reading stopped after")), "{:?}", source.error);
+    assert!((500..20_000).contains(&samples), "{samples}");
+    assert_eq!((source.ledger.records_in, source.ledger.records_kept), (samples as u64, samples as u64));
+
+    // In parts: the first fills the memory, the second is left aside.
+    let bytes = text.as_bytes();
+    let plan = plan(&bytes[..HEAD_BYTES.min(bytes.len())], bytes.len() as u64, bytes.len() as u64 / 2).unwrap();
+    let mut session = Session::default();
+    let mut joiner = Joiner::new(&mut session, &plan, "f", bytes.len() as u64).unwrap();
+    joiner.limits.memory = full;
+    for part in 0..2 {
+        let open = |at: u64| Ok(Box::new(std::io::Cursor::new(bytes[at as usize..].to_vec())) as Box<dyn Read>);
+        let read = read_part(&plan, plan.range(part), None, open, &mut |_| true).unwrap();
+        assert_eq!(joiner.add(read, &mut session), None);
+    }
+    joiner.finish(&mut session);
+    let (source, samples) = (&session.sources[0], session.profiles[0].samples.len());
+    assert!(source.error.as_ref().is_some_and(|e| e.starts_with(&format!("reading stopped after {samples} rows"))), "{:?}", source.error);
+    assert!((9_000..11_000).contains(&samples), "{samples}");
 }
