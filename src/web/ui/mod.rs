@@ -48,7 +48,7 @@ pub enum Msg {
     /// The address changed.
     Hash,
     /// A link or view wants to go somewhere.
-    Go(ViewRef, bool),
+    Go(Box<ViewRef>, bool),
     /// Stop reading.
     Cancel,
     /// Close one source.
@@ -217,7 +217,7 @@ impl App {
             client: self.client.clone(),
             summary: summary.clone(),
             place: self.place.clone(),
-            go: ctx.link().callback(|(place, replace)| Msg::Go(place, replace)),
+            go: ctx.link().callback(|(place, replace)| Msg::Go(Box::new(place), replace)),
             say: ctx.link().callback(Msg::Say),
             export: ctx.link().callback(|(kind, finding)| Msg::Export(kind, finding)),
             sides: ctx.link().callback(Msg::Sides),
@@ -252,7 +252,7 @@ impl App {
             n => {
                 let views = n.parse::<usize>().ok().and_then(|n| View::ALL.get(n.wrapping_sub(1)));
                 let Some(view) = views.filter(|v| frame::unavailable(**v, self.summary.as_deref()).is_none()) else { return false };
-                ctx.link().send_message(Msg::Go(self.place.same_samples(*view), false));
+                ctx.link().send_message(Msg::Go(Box::new(self.place.same_samples(*view)), false));
             }
         }
         true
@@ -326,10 +326,10 @@ impl Component for App {
                 if place.unit.is_none() {
                     place.unit.clone_from(&self.place.unit);
                 }
-                if place == *self.place {
+                if *place == *self.place {
                     return false;
                 }
-                self.place = Rc::new(place);
+                self.place = Rc::new(*place);
                 self.interpret(ctx);
                 if replace {
                     // Panning changes the place with every frame; browsers refuse that many changes of the address.
@@ -436,7 +436,7 @@ impl Component for App {
                 />
                 <div class="middle">
                     if self.summary.is_some() {
-                        <frame::Rail summary={self.summary.clone()} place={self.place.clone()} go={link.callback(|p| Msg::Go(p, false))} />
+                        <frame::Rail summary={self.summary.clone()} place={self.place.clone()} go={link.callback(|p| Msg::Go(Box::new(p), false))} />
                     }
                     <main id="main" tabindex="-1">{ body }</main>
                 </div>
