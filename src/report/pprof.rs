@@ -396,7 +396,8 @@ fn names<'a>(name: &'a str, has_full: bool, system: &'a str, bare: bool) -> (&'a
     match (bare, system.is_empty()) {
         (true, _) => ("", ""),
         (_, true) => (name, if plain { name } else { "" }),
-        _ if has_full => (system, system),
+        // perf takes Rust's names apart itself and leaves their hash, which no reader of pprof takes off.
+        _ if has_full && system.strip_prefix(name).is_none_or(|rest| !rest.starts_with("::h")) => (system, system),
         _ => (name, system),
     }
 }

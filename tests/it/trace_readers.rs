@@ -127,7 +127,7 @@ fn chrome_events_of_every_oddity() {
         )
     };
     expect_test::expect![[r#"
-        -2/-3 "copies" copy at 100500+2002 self 2002
+        -1/-1 "copies" copy at 100500+2002 self 2002
         1/1 "" a at 0+30000 self 10000
         1/1 "" b in a at 10000+20000 self 20000
         1/1 "" left at 40000+20000 self 20000
