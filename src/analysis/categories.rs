@@ -280,6 +280,10 @@ fn belongs(group: &Group, dso: &str, file: &str) -> bool {
         return true;
     }
     let t = taxonomy();
+    // A script's own file says nothing of the runtime: `parse` in it is anything.
+    if group.runtimes.iter().any(|r| t.known[*r] == "v8") {
+        return file.starts_with("node:");
+    }
     let shows = |by: usize, text: &str| {
         let (of, set) = &t.detect[by];
         set.matches(text.as_bytes()).into_iter().any(|hit| group.runtimes.contains(&of[hit]))

@@ -13,6 +13,11 @@ pub mod compare;
 pub mod compare_paths;
 pub mod compare_profiles;
 pub mod compare_traces;
+pub mod cost_rule;
+pub mod cost_specs;
+pub mod cost_specs_system;
+pub mod cost_specs_work;
+pub mod costs;
 pub mod doctor;
 pub mod finding;
 pub mod hot_loop;
@@ -46,6 +51,7 @@ use crate::model::Session;
 use active::Active;
 use calls::CallTable;
 use compare::Comparison;
+use costs::Costs;
 use finding::{Confidence, Finding, Rule, RuleStatus, RuleVerdict, Severity};
 use settings::Settings;
 use std::cell::{OnceCell, RefCell};
@@ -57,6 +63,32 @@ pub const DETECTORS: &[&dyn Detector] = &[
     &hot_loop::HotLoop,
     &allocation_sites::AllocationSites,
     &allocation_pressure::AllocationPressure,
+    &cost_specs_system::WARM_UP,
+    &cost_specs_system::INTERPRETER,
+    &cost_specs_work::RPC,
+    &cost_specs_work::DB_DRIVER,
+    &cost_specs_system::SYSCALLS,
+    &cost_specs_system::SCHEDULER,
+    &cost_specs_system::PAGE_FAULTS,
+    &cost_specs_system::MEMORY_COPY,
+    &cost_specs_work::HASHING,
+    &cost_specs_work::REFLECTION,
+    &cost_specs_work::STRFMT,
+    &cost_specs_work::HASH_MAP,
+    &cost_specs_work::HASH_MAP_GROWTH,
+    &cost_specs_system::LOCK,
+    &cost_specs_system::CLOCK,
+    &cost_specs_system::STACK_GROWTH,
+    &cost_specs_work::EXCEPTIONS,
+    &cost_specs_work::SORT,
+    &cost_specs_work::COMPRESSION,
+    &cost_specs_work::CRYPTO,
+    &cost_specs_work::LOGGING,
+    &cost_specs_work::SERIALIZATION,
+    &cost_specs_system::FSYNC,
+    &cost_specs_system::SYNC_IO,
+    &cost_specs_work::REGEX,
+    &cost_specs_work::REGEX_COMPILE,
     &chatty_n_plus_one::NPlusOne,
     &chatty_fan_out::FanOut,
     &chatty_duplicate::Duplicate,
@@ -91,6 +123,7 @@ pub struct Context<'a> {
     calls: OnceCell<CallTable>,
     comparison: OnceCell<Comparison>,
     active: RefCell<BTreeMap<ProfileId, Rc<Active<'a>>>>,
+    costs: RefCell<BTreeMap<ProfileId, Rc<Costs>>>,
     trees: RefCell<Trees>,
 }
 
@@ -107,6 +140,7 @@ impl<'a> Context<'a> {
             comparison: OnceCell::new(),
             calls: OnceCell::new(),
             active: RefCell::default(),
+            costs: RefCell::default(),
             trees: RefCell::default(),
         }
     }
@@ -131,6 +165,11 @@ impl<'a> Context<'a> {
     /// The active samples of a CPU profile, counted on first use.
     pub fn active(&self, id: ProfileId, profile: &'a crate::model::profile::Profile) -> Rc<Active<'a>> {
         self.active.borrow_mut().entry(id).or_insert_with(|| Rc::new(Active::new(self.session, id, profile))).clone()
+    }
+
+    /// Kinds of work of a profile's active samples, measured on first use for all rules at once.
+    pub fn costs(&self, active: &Active<'_>) -> Rc<Costs> {
+        self.costs.borrow_mut().entry(active.id).or_insert_with(|| Rc::new(Costs::new(active))).clone()
     }
 
     /// The call tree of a selection, built on first use.

@@ -12,6 +12,7 @@ mod clocks;
 mod compare;
 mod containers;
 mod corpus;
+mod costs;
 mod detection;
 mod exports;
 mod gecko;
