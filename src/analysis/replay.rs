@@ -20,6 +20,12 @@ pub struct Edit {
     /// Spans that no longer wait for one another, and how many may run at once.
     parallel: Vec<SpanRow>,
     workers: usize,
+    /// Factors on durations.
+    factors: BTreeMap<SpanRow, f64>,
+    /// Nanoseconds that are added to durations.
+    added: BTreeMap<SpanRow, i64>,
+    /// Longest gap before a span, nanoseconds.
+    gaps: BTreeMap<SpanRow, i64>,
 }
 
 impl Edit {
@@ -49,6 +55,26 @@ impl Edit {
         Edit { parallel, workers: workers.max(1), ..Edit::default() }
     }
 
+    /// The span takes `duration` nanoseconds, whatever its children take.
+    pub fn set(span: SpanRow, duration: i64) -> Edit {
+        Edit { durations: BTreeMap::from([(span, duration.max(0))]), ..Edit::default() }
+    }
+
+    /// The spans take `factor` times as long as they did.
+    pub fn scale(spans: &[SpanRow], factor: f64) -> Edit {
+        Edit { factors: spans.iter().map(|s| (*s, factor.max(0.0))).collect(), ..Edit::default() }
+    }
+
+    /// The spans take `ns` nanoseconds longer: remote calls over a slower network.
+    pub fn add_rtt(spans: &[SpanRow], ns: i64) -> Edit {
+        Edit { added: spans.iter().map(|s| (*s, ns)).collect(), ..Edit::default() }
+    }
+
+    /// The spans begin at most `ns` nanoseconds after what they waited for: the rest of the gap before them goes away.
+    pub fn gap(spans: &[SpanRow], ns: i64) -> Edit {
+        Edit { gaps: spans.iter().map(|s| (*s, ns.max(0))).collect(), ..Edit::default() }
+    }
+
     /// Both changes at once; of two durations for one span the other's wins.
     pub fn and(mut self, other: Edit) -> Edit {
         self.durations.extend(other.durations);
@@ -57,11 +83,15 @@ impl Edit {
         self.parallel.extend(other.parallel);
         self.parallel.sort_unstable();
         self.workers = self.workers.max(other.workers);
+        self.factors.extend(other.factors);
+        self.added.extend(other.added);
+        self.gaps.extend(other.gaps);
         self
     }
 
     fn spans(&self) -> impl Iterator<Item = SpanRow> + '_ {
-        self.durations.keys().chain(&self.no_gap).chain(&self.parallel).copied()
+        let changed = self.durations.keys().chain(self.factors.keys()).chain(self.added.keys()).chain(self.gaps.keys());
+        changed.chain(&self.no_gap).chain(&self.parallel).copied()
     }
 }
 
@@ -86,7 +116,10 @@ pub fn replay(set: &TraceSet, clipped: &Clipped, root: SpanRow, edit: &Edit) -> 
 }
 
 fn new_duration(clipped: &Clipped, span: SpanRow, edit: &Edit, changed: &BTreeMap<SpanRow, i64>) -> i64 {
-    edit.durations.get(&span).or_else(|| changed.get(&span)).copied().unwrap_or_else(|| clipped.duration(span))
+    let factor = |f: &f64| (clipped.duration(span) as f64 * f) as i64;
+    let own = edit.durations.get(&span).copied().or_else(|| edit.factors.get(&span).map(factor));
+    let own = own.or_else(|| changed.get(&span).copied()).unwrap_or_else(|| clipped.duration(span));
+    own.saturating_add(edit.added.get(&span).copied().unwrap_or(0))
 }
 
 /// A child while its parent is replayed; times are relative to the parent's begin.
@@ -138,6 +171,9 @@ fn with_children(set: &TraceSet, clipped: &Clipped, parent: SpanRow, edit: &Edit
         let mut gap = before.map_or(start, |a| start - children[a].end);
         if before.is_some() && edit.no_gap.binary_search(&children[i].span).is_ok() {
             gap = 0;
+        }
+        if let Some(most) = edit.gaps.get(&children[i].span) {
+            gap = gap.min(*most);
         }
         let duration = new_duration(clipped, children[i].span, edit, changed);
         let mut begin = if before.is_some() { done_all.saturating_add(gap).max(0) } else { gap };
@@ -246,6 +282,33 @@ mod tests {
         let fixed = [("root", "", 0, 1000), ("background follows", "root", 10, 300)];
         let (t, m) = drawn(&fixed, &lap("background follows", 20, 20, 10, 2));
         assert_eq!(saving(&t, &Edit::batch(&m, 10, false)), 0);
+    }
+
+    /// The loop of V1 to V3 with the edits that change durations and gaps; worked out by hand.
+    #[test]
+    fn v6_longer_and_shorter_calls() {
+        let (t, m) = drawn(&[("root", "", 0, 1000)], &lap("root", 50, 20, 10, 5));
+        assert_eq!(saving(&t, &Edit::scale(&m, 0.5)), 100);
+        assert_eq!(saving(&t, &Edit::scale(&m, 3.0)), -400);
+        assert_eq!(saving(&t, &Edit::set(m[3], 4)), 6);
+        assert_eq!(saving(&t, &Edit::add_rtt(&m, 7)), -140);
+        assert_eq!(saving(&t, &Edit::gap(&m, 1)), 49 + 19 * 4);
+        assert_eq!(saving(&t, &Edit::gap(&m, 1000)), 0);
+        assert_eq!(saving(&t, &Edit::scale(&m, 0.5).and(Edit::gap(&m, 0))), 100 + 50 + 95);
+        let (t, m) = drawn(&[("root", "", 0, 445), ("child", "root", 50, 295), ("sibling", "root", 50, 255)], &lap("child", 50, 20, 10, 5));
+        assert_eq!(saving(&t, &Edit::scale(&m, 0.5)), 40);
+        assert_eq!(saving(&t, &Edit::add_rtt(&m, 1)), -20);
+    }
+
+    #[test]
+    fn v7_a_round_trip_is_paid_by_every_remote_call_and_a_queue_before_a_server_can_go() {
+        let fixed = [("root", "", 0, 318), ("c client", "root", 100, 133), ("s server", "c client", 110, 118), ("next", "root", 248, 50)];
+        let (t, m) = drawn(&fixed, &lap("s server", 120, 10, 8, 2));
+        let remote: Vec<SpanRow> = m.iter().copied().chain([t.span("c client"), t.span("next")]).collect();
+        assert_eq!(saving(&t, &Edit::add_rtt(&remote, 3)), -36);
+        assert_eq!(saving(&t, &Edit::gap(&[t.span("s server")], 2)), 8);
+        // What a span is set to does not depend on its children.
+        assert_eq!(saving(&t, &Edit::set(t.span("c client"), 33).and(Edit::scale(&m, 0.0))), 100);
     }
 
     #[test]

@@ -296,7 +296,7 @@ pub fn finding(
 
 /// Mean share of the affected requests that the calls take, with the normal 95 % interval of the mean; a single request is
 /// known exactly.
-fn mean_share(shares: &[f64]) -> Option<Share> {
+pub(super) fn mean_share(shares: &[f64]) -> Option<Share> {
     let n = shares.len();
     if n == 0 {
         return None;
@@ -308,7 +308,7 @@ fn mean_share(shares: &[f64]) -> Option<Share> {
 }
 
 /// 90 and above from 20 % or 500 ms of a request, 75 from 5 % or 100 ms, 50 from 1 %, else 30 (TRACES 3.3).
-fn score(share: f64, ns: i64) -> f64 {
+pub(super) fn score(share: f64, ns: i64) -> f64 {
     let ms = ns as f64 / 1e6;
     if share >= 0.2 || ms >= 500.0 {
         90.0 + (share * 10.0).min(9.0)
@@ -321,7 +321,7 @@ fn score(share: f64, ns: i64) -> f64 {
     }
 }
 
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     if text.chars().count() <= 80 { text.to_string() } else { text.chars().take(79).chain(['…']).collect() }
 }
 

@@ -13,18 +13,25 @@ pub mod compare;
 pub mod compare_paths;
 pub mod compare_profiles;
 pub mod compare_traces;
+pub mod connection_churn;
+pub mod connections;
 pub mod cost_rule;
 pub mod cost_specs;
 pub mod cost_specs_system;
 pub mod cost_specs_work;
 pub mod costs;
 pub mod doctor;
+pub mod facts;
 pub mod finding;
 pub mod hot_loop;
+pub mod large_payload;
 pub mod loop_shape;
 pub mod loop_text;
+pub mod many_writes;
 pub mod merge;
 pub mod owner;
+pub mod path_table;
+pub mod pool_wait;
 pub mod recording_clock_skew;
 pub mod recording_cpu_use;
 pub mod recording_gaps;
@@ -43,6 +50,10 @@ pub mod regression_calls;
 pub mod regression_function;
 pub mod regression_operation;
 pub mod settings;
+pub mod slow;
+pub mod slow_call;
+pub mod slow_query;
+pub mod traced;
 
 use crate::analysis::call_tree::{CallTree, Order, call_tree};
 use crate::analysis::weights::Selection;
@@ -52,7 +63,9 @@ use active::Active;
 use calls::CallTable;
 use compare::Comparison;
 use costs::Costs;
+use facts::Facts;
 use finding::{Confidence, Finding, Rule, RuleStatus, RuleVerdict, Severity};
+use path_table::PathTable;
 use settings::Settings;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -93,6 +106,12 @@ pub const DETECTORS: &[&dyn Detector] = &[
     &chatty_fan_out::FanOut,
     &chatty_duplicate::Duplicate,
     &chatty_transitive::Transitive,
+    &slow_call::SlowCall,
+    &slow_query::SlowQuery,
+    &many_writes::ManyWrites,
+    &large_payload::LargePayload,
+    &connection_churn::ConnectionChurn,
+    &pool_wait::PoolWait,
     &recording_lost::Lost,
     &recording_samples::FewSamples,
     &recording_truncated::Truncated,
@@ -121,6 +140,8 @@ pub struct Context<'a> {
     /// The files to compare with, if there are any.
     pub baseline: Option<&'a Session>,
     calls: OnceCell<CallTable>,
+    path: OnceCell<PathTable>,
+    facts: OnceCell<Facts>,
     comparison: OnceCell<Comparison>,
     active: RefCell<BTreeMap<ProfileId, Rc<Active<'a>>>>,
     costs: RefCell<BTreeMap<ProfileId, Rc<Costs>>>,
@@ -139,6 +160,8 @@ impl<'a> Context<'a> {
             baseline: None,
             comparison: OnceCell::new(),
             calls: OnceCell::new(),
+            path: OnceCell::new(),
+            facts: OnceCell::new(),
             active: RefCell::default(),
             costs: RefCell::default(),
             trees: RefCell::default(),
@@ -186,6 +209,16 @@ impl<'a> Context<'a> {
     /// The calls of all traces, described on first use.
     pub fn calls(&self) -> &CallTable {
         self.calls.get_or_init(|| CallTable::new(self.session))
+    }
+
+    /// Time on the critical path of every span, counted on first use.
+    pub fn path(&self) -> &PathTable {
+        self.path.get_or_init(|| PathTable::new(self.session))
+    }
+
+    /// The attributes that tell sizes and outcomes, looked up on first use.
+    pub fn facts(&self) -> &Facts {
+        self.facts.get_or_init(|| Facts::new(&self.session.strings))
     }
 
     /// A threshold's value: the user's, or the rule's default; 0 for an unknown name.

@@ -5,10 +5,12 @@
 //! Every random draw is a hash of seed, trace, place in the program and repetition: the repaired system draws the same
 //! numbers for everything that the repair does not touch.
 
+pub mod acts;
 pub mod judge;
 pub mod near;
 pub mod otlp;
 pub mod plants;
+pub mod plants_latency;
 pub mod run;
 
 /// Nanoseconds in a microsecond.
@@ -45,6 +47,8 @@ pub enum Step {
     Calls(Calls),
     /// Steps that run side by side; the handler goes on when all have ended.
     Together(Vec<Calls>),
+    /// Calls of a callee of its own.
+    Act(acts::Act),
 }
 
 /// Calls of one kind.

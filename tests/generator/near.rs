@@ -14,6 +14,10 @@ pub fn near_misses(system: &mut System, dice: &mut Dice) {
             system.ops[row].steps.push(Step::Work(dice.range(2500, 6000)));
             continue;
         }
+        if dice.chance(35) {
+            system.ops[row].steps.extend(super::plants_latency::near_miss(dice));
+            continue;
+        }
         let calls = match dice.below(4) {
             // Too few to be a loop over data.
             0 => Calls {

@@ -32,7 +32,7 @@ pub struct Span {
 pub fn spans(system: &System) -> Vec<Span> {
     let mut out = Vec::new();
     for trace in 0..system.traces {
-        let mut run = Run { system, trace, done: BTreeMap::new(), spans: Some(&mut out), next: trace << 20 };
+        let mut run = Run { system, trace, done: BTreeMap::new(), spans: Some(&mut out), next: trace << 20, late: 0 };
         run.request();
     }
     out
@@ -42,7 +42,7 @@ pub fn spans(system: &System) -> Vec<Span> {
 pub fn durations(system: &System) -> Vec<i64> {
     (0..system.traces)
         .map(|trace| {
-            let mut run = Run { system, trace, done: BTreeMap::new(), spans: None, next: trace << 20 };
+            let mut run = Run { system, trace, done: BTreeMap::new(), spans: None, next: trace << 20, late: 0 };
             run.request()
         })
         .collect()
@@ -52,13 +52,15 @@ fn text_hash(text: &str, more: u64) -> u64 {
     text.bytes().fold(more, |h, b| hash(&[h, u64::from(b)]))
 }
 
-struct Run<'a> {
-    system: &'a System,
-    trace: u64,
+pub(super) struct Run<'a> {
+    pub(super) system: &'a System,
+    pub(super) trace: u64,
     /// Answers that are there, by what was asked, with the time since when.
     done: BTreeMap<String, i64>,
     spans: Option<&'a mut Vec<Span>>,
     next: u64,
+    /// End of the last work that nobody waits for.
+    late: i64,
 }
 
 /// Beginning of the first request; one request a second.
@@ -67,21 +69,22 @@ const EPOCH: i64 = 1_700_000_000_000_000_000;
 impl Run<'_> {
     fn request(&mut self) -> i64 {
         let start = EPOCH + self.trace as i64 * 1_000_000_000;
-        self.handler(0, 0, start, 1) - start
+        // Messages belong to the request: it is done when they are handled.
+        self.handler(0, 0, start, 1).max(self.late) - start
     }
 
     /// From 0 to 1 for this place.
-    fn draw(&self, place: u64, what: u64) -> f64 {
+    pub(super) fn draw(&self, place: u64, what: u64) -> f64 {
         (hash(&[self.system.seed, self.trace, place, what]) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    fn id(&mut self) -> u64 {
+    pub(super) fn id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn emit(
+    pub(super) fn emit(
         &mut self,
         id: u64,
         parent: u64,
@@ -97,6 +100,18 @@ impl Run<'_> {
         }
     }
 
+    /// The span that was emitted last failed.
+    pub(super) fn fail_last(&mut self) {
+        if let Some(span) = self.spans.as_mut().and_then(|spans| spans.last_mut()) {
+            span.error = true;
+        }
+    }
+
+    /// Work that nobody waits for ends then.
+    pub(super) fn later(&mut self, end: i64) {
+        self.late = self.late.max(end);
+    }
+
     /// Runs a handler; gives its end.
     fn handler(&mut self, op: usize, parent: u64, start: i64, place: u64) -> i64 {
         let system = self.system;
@@ -108,6 +123,7 @@ impl Run<'_> {
             now = match step {
                 Step::Work(us) => now + self.work(*us, here, 0),
                 Step::Calls(calls) => self.calls(op, calls, id, now, here),
+                Step::Act(act) => self.act(op, act, id, now, here),
                 Step::Together(all) => {
                     let ends = all.iter().enumerate().map(|(k, calls)| self.calls(op, calls, id, now, hash(&[here, k as u64])));
                     ends.max().unwrap_or(now)
@@ -118,7 +134,7 @@ impl Run<'_> {
         now
     }
 
-    fn work(&self, us: u32, place: u64, what: u64) -> i64 {
+    pub(super) fn work(&self, us: u32, place: u64, what: u64) -> i64 {
         (f64::from(us) * (0.6 + 0.8 * self.draw(place, what))) as i64 * US
     }
 
