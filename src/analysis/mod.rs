@@ -1,10 +1,12 @@
 //! Tables to derived tables: pure functions.
 
+pub mod batch;
 pub mod call_tree;
 pub mod categories;
 pub mod clipped;
 pub mod clock_skew;
 pub mod critical_path;
+pub mod critical_profile;
 #[cfg(test)]
 pub mod drawn;
 pub mod flame;
@@ -15,9 +17,13 @@ pub mod magnitude;
 pub mod narrow;
 pub mod neighbours;
 pub mod normalize;
+pub mod path_times;
 pub mod red;
 pub mod replay;
 pub mod service_graph;
+pub mod slack;
 pub mod subtract;
 pub mod trace_tree;
 pub mod weights;
+pub mod what_if;
+pub mod where_time;

@@ -3,6 +3,7 @@
 //! The model is the observed order (TRACES 3.2 of the project's notes): a child starts after the latest end of the siblings
 //! that ended before it, plus the gap that was there; a parent ends after its last child, plus the tail that was there.
 //! Only children that the parent waits for take part. Without an edit the result is the observed duration, exactly.
+//! [`replay`] gives the root's new duration alone, [`replay_times`] where every span would lie.
 
 use super::clipped::{Clipped, Part};
 use crate::base::ids::SpanRow;
@@ -98,6 +99,56 @@ impl Edit {
 /// How long `root` would take with the edit, in nanoseconds. Spans of the edit that are not below `root` change nothing.
 /// Costs a sort of the children of each ancestor of an edited span, and nothing for the rest of the trace.
 pub fn replay(set: &TraceSet, clipped: &Clipped, root: SpanRow, edit: &Edit) -> i64 {
+    let changed = changed(set, clipped, edit, &mut |_, _| {});
+    new_duration(clipped, root, edit, &changed)
+}
+
+/// Where the spans of a trace would lie; columns run parallel to the trace, on its clipped time line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Begin, nanoseconds since 1970.
+    pub start: Vec<i64>,
+    /// Length, nanoseconds.
+    pub duration: Vec<i64>,
+}
+
+/// Replays all trees of a trace. What lies below a span whose duration the edit gives keeps its proportions; what a parent does
+/// not wait for keeps its distance from the parent's begin.
+pub fn replay_times(set: &TraceSet, clipped: &Clipped, edit: &Edit) -> Replayed {
+    let n = clipped.len();
+    let mut begins: Vec<Option<i64>> = vec![None; n];
+    let changed = changed(set, clipped, edit, &mut |span, begin| begins[clipped.position(span)] = Some(begin));
+    let mut out = Replayed { start: vec![0; n], duration: vec![0; n] };
+    // Spans below one of a given duration, that one included.
+    let mut squeezed = vec![false; n];
+    for &span in &clipped.order {
+        let at = clipped.position(span);
+        let given = edit.durations.contains_key(&span) || edit.factors.contains_key(&span);
+        let Some(parent) = set.spans.parent[span.index()].get() else {
+            (out.start[at], out.duration[at]) = (clipped.start(span), new_duration(clipped, span, edit, &changed));
+            squeezed[at] = given;
+            continue;
+        };
+        let above = clipped.position(parent);
+        let offset = clipped.start(span) - clipped.start(parent);
+        if squeezed[above] {
+            let (new, old) = (i128::from(out.duration[above]), i128::from(clipped.duration(parent)));
+            let part = |ns: i64| if old > 0 { (i128::from(ns) * new / old) as i64 } else { 0 };
+            out.start[at] = out.start[above] + part(offset);
+            out.duration[at] = part(clipped.duration(span));
+            squeezed[at] = true;
+        } else {
+            out.start[at] = out.start[above] + begins[at].unwrap_or(offset);
+            out.duration[at] = new_duration(clipped, span, edit, &changed);
+            squeezed[at] = given;
+        }
+    }
+    out
+}
+
+/// New durations of the ancestors of edited spans. `place` is told when each child that one of them waits for begins, in
+/// nanoseconds after its parent's begin.
+fn changed(set: &TraceSet, clipped: &Clipped, edit: &Edit, place: &mut dyn FnMut(SpanRow, i64)) -> BTreeMap<SpanRow, i64> {
     let mut touched = vec![false; clipped.len()];
     for span in edit.spans() {
         let mut at = set.spans.parent[span.index()].get();
@@ -109,15 +160,19 @@ pub fn replay(set: &TraceSet, clipped: &Clipped, root: SpanRow, edit: &Edit) -> 
     }
     let mut changed: BTreeMap<SpanRow, i64> = BTreeMap::new();
     for &span in clipped.order.iter().rev().filter(|s| touched[clipped.position(**s)]) {
-        let duration = with_children(set, clipped, span, edit, &changed);
+        let duration = with_children(set, clipped, span, edit, &changed, place);
         changed.insert(span, duration);
     }
-    new_duration(clipped, root, edit, &changed)
+    changed
 }
 
 fn new_duration(clipped: &Clipped, span: SpanRow, edit: &Edit, changed: &BTreeMap<SpanRow, i64>) -> i64 {
     let factor = |f: &f64| (clipped.duration(span) as f64 * f) as i64;
     let own = edit.durations.get(&span).copied().or_else(|| edit.factors.get(&span).map(factor));
+    // A call that is gone makes no round trip.
+    if own == Some(0) && edit.durations.contains_key(&span) {
+        return 0;
+    }
     let own = own.or_else(|| changed.get(&span).copied()).unwrap_or_else(|| clipped.duration(span));
     own.saturating_add(edit.added.get(&span).copied().unwrap_or(0))
 }
@@ -132,7 +187,14 @@ struct Child {
     release: i64,
 }
 
-fn with_children(set: &TraceSet, clipped: &Clipped, parent: SpanRow, edit: &Edit, changed: &BTreeMap<SpanRow, i64>) -> i64 {
+fn with_children(
+    set: &TraceSet,
+    clipped: &Clipped,
+    parent: SpanRow,
+    edit: &Edit,
+    changed: &BTreeMap<SpanRow, i64>,
+    place: &mut dyn FnMut(SpanRow, i64),
+) -> i64 {
     let origin = clipped.start(parent);
     let old = clipped.duration(parent);
     let waited = set.children(parent).iter().filter(|c| clipped.part(**c) == Part::Waited);
@@ -189,6 +251,7 @@ fn with_children(set: &TraceSet, clipped: &Clipped, parent: SpanRow, edit: &Edit
                 *worker = begin + duration;
             }
         }
+        place(children[i].span, begin);
         children[i].new_end = begin + duration;
     }
     let old_last = children.iter().map(|c| c.end).max().unwrap_or(0);
@@ -199,12 +262,17 @@ fn with_children(set: &TraceSet, clipped: &Clipped, parent: SpanRow, edit: &Edit
 /// Whether `b` follows `a` although they overlap: by less than 1 % of the parent, and with no other begin or end of a
 /// sibling inside the overlap (CRISP, `happensBefore`).
 fn tolerated(a: &Child, b: &Child, parent: i64, moments: &[i64]) -> bool {
-    let overlap = a.end - b.start;
-    if !(a.start < b.start && a.end < b.end && overlap > 0 && overlap < parent / 100) {
+    overlap_is_tolerated((a.start, a.end), (b.start, b.end), parent, moments)
+}
+
+/// The same for intervals; `moments` are the begins and ends of all siblings, sorted.
+pub(super) fn overlap_is_tolerated(a: (i64, i64), b: (i64, i64), parent: i64, moments: &[i64]) -> bool {
+    let overlap = a.1 - b.0;
+    if !(a.0 < b.0 && a.1 < b.1 && overlap > 0 && overlap < parent / 100) {
         return false;
     }
-    let from = moments.partition_point(|m| *m < b.start);
-    let to = moments.partition_point(|m| *m <= a.end);
+    let from = moments.partition_point(|m| *m < b.0);
+    let to = moments.partition_point(|m| *m <= a.1);
     to - from == 2
 }
 
@@ -309,6 +377,41 @@ mod tests {
         assert_eq!(saving(&t, &Edit::gap(&[t.span("s server")], 2)), 8);
         // What a span is set to does not depend on its children.
         assert_eq!(saving(&t, &Edit::set(t.span("c client"), 33).and(Edit::scale(&m, 0.0))), 100);
+    }
+
+    #[test]
+    fn a_removed_call_makes_no_round_trip_and_a_batched_one_makes_one() {
+        let (t, m) = drawn(&[("root", "", 0, 1000)], &lap("root", 50, 20, 10, 5));
+        assert_eq!(saving(&t, &Edit::zero(&m).and(Edit::add_rtt(&m, 3))), 200);
+        assert_eq!(saving(&t, &Edit::batch(&m, 10, true).and(Edit::add_rtt(&m, 3))), 187);
+    }
+
+    #[test]
+    fn times_follow_the_replay() {
+        let fixed = [("root", "", 0, 318), ("c client", "root", 100, 133), ("s server", "c client", 110, 118), ("next", "root", 248, 50)];
+        let (t, m) = drawn(&fixed, &lap("s server", 120, 10, 8, 2));
+        let clipped = Clipped::of(&t.set, TraceRow(0));
+        let at = |r: &Replayed, name: &str| {
+            let i = clipped.position(t.span(name));
+            (r.start[i], r.duration[i])
+        };
+        // Without an edit everything lies where it lay, even if every parent is replayed.
+        let same = replay_times(&t.set, &clipped, &identity(&t));
+        for span in (0..t.set.spans.len()).map(SpanRow::from_index) {
+            let i = clipped.position(span);
+            assert_eq!((same.start[i], same.duration[i]), (clipped.start(span), clipped.duration(span)));
+        }
+        let batched = replay_times(&t.set, &clipped, &Edit::batch(&m, 8, true));
+        assert_eq!(at(&batched, "root"), (0, 246));
+        assert_eq!(at(&batched, "c client"), (100, 61));
+        assert_eq!(at(&batched, "s server"), (110, 46));
+        assert_eq!(at(&batched, "next"), (176, 50));
+        assert_eq!(at(&batched, "l0"), (120, 8));
+        assert_eq!(at(&batched, "l1"), (130, 0));
+        // Below a span of given length proportions are kept.
+        let halved = replay_times(&t.set, &clipped, &Edit::scale(&[t.span("s server")], 0.5));
+        assert_eq!((at(&halved, "s server"), at(&halved, "l2")), ((110, 59), (125, 4)));
+        assert_eq!(at(&halved, "next"), (189, 50));
     }
 
     #[test]

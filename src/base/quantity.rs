@@ -25,6 +25,21 @@ pub fn format_ns(ns: f64) -> String {
     scaled(ns, &[(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")])
 }
 
+/// `250 ms`, `1.5s`, `80us` as nanoseconds; `None` for what is no duration.
+pub fn parse_duration(text: &str) -> Option<i64> {
+    let at = text.find(|c: char| c.is_ascii_alphabetic() || c == 'µ')?;
+    let number: f64 = text[..at].trim().parse().ok()?;
+    let factor = match text[at..].trim() {
+        "ns" => 1.0,
+        "us" | "µs" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        "m" | "min" => 60e9,
+        _ => return None,
+    };
+    (number >= 0.0 && number.is_finite()).then(|| (number * factor).round() as i64)
+}
+
 /// A size given in bytes, in binary units.
 pub fn format_bytes(bytes: f64) -> String {
     scaled(bytes, &[(1024.0 * 1024.0 * 1024.0, "GiB"), (1024.0 * 1024.0, "MiB"), (1024.0, "KiB"), (1.0, "B")])

@@ -86,6 +86,8 @@ pub struct ViewRef {
     pub clocks: Option<String>,
     /// `rows`: what the rows of the function table stand for, see `engine::protocol::functions::TableForm`.
     pub rows: Option<String>,
+    /// `w`, repeated: changes of a trace that are tried out, as `analysis::what_if` reads them.
+    pub changes: Vec<String>,
     /// `z`: zoom window of the view, free form of that view.
     pub zoom: Option<String>,
 }
@@ -140,6 +142,9 @@ impl ViewRef {
         for frame in &self.path {
             add("f", frame);
         }
+        for change in &self.changes {
+            add("w", change);
+        }
         out
     }
 
@@ -187,6 +192,10 @@ impl ViewRef {
                 }
                 "f" => {
                     out.path.push(value);
+                    continue;
+                }
+                "w" => {
+                    out.changes.push(value);
                     continue;
                 }
                 "l" => {
@@ -278,6 +287,7 @@ mod tests {
             unit: Some("microseconds".into()),
             path: vec!["main.main".into(), "operator<<(int&, …)".into(), "a&b=c;d%#".into()],
             search: Some("map iter".into()),
+            changes: vec!["batch:1f+siblings,2e".into(), "rtt:2ms".into()],
             ..ViewRef::default()
         };
         assert_eq!(ViewRef::parse(&place.to_hash()), place);

@@ -1,6 +1,8 @@
-//! `hotspan export`: a profile as pprof, folded stacks, a flame graph as SVG, speedscope's JSON, or traces as OTLP JSON.
+//! `hotspan export`: a profile as pprof, folded stacks, a flame graph as SVG, speedscope's JSON, traces as OTLP JSON, or their
+//! critical paths as folded stacks.
 
 use super::{Stop, labels, load, pick, write_bytes};
+use crate::analysis::critical_profile::critical_profile;
 use crate::model::Session;
 use crate::model::profile::Profile;
 use crate::report;
@@ -9,7 +11,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Profiles, or traces for otlp-json
+    /// Profiles, or traces for otlp-json and critical-path-folded
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// What to write
@@ -18,6 +20,12 @@ pub(super) struct Args {
     /// Value type; without it the one that is shown first (speedscope: all, in profiles of their own)
     #[arg(long, value_name = "NAME")]
     value: Option<String>,
+    /// Only requests whose root has this service, for critical-path-folded
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// Only requests whose root has this operation (ids in it as *), for critical-path-folded
+    #[arg(long, value_name = "NAME")]
+    operation: Option<String>,
     #[command(flatten)]
     reading: load::Reading,
     #[command(flatten)]
@@ -35,6 +43,8 @@ enum To {
     Svg,
     Speedscope,
     OtlpJson,
+    /// Critical paths of traces: call path and nanoseconds that requests waited there
+    CriticalPathFolded,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
@@ -46,6 +56,17 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             return Err(Stop::Usage("these files hold no traces, so there are no spans to export".to_string()));
         }
         write_bytes(args.out.as_ref(), report::otlp_json::otlp_json(session).as_bytes())?;
+        return load::status(all_read);
+    }
+    if args.to == To::CriticalPathFolded {
+        if session.traces.spans.is_empty() {
+            load::status(all_read)?;
+            return Err(Stop::Usage("these files hold no traces, so there is no critical path to export".to_string()));
+        }
+        let (service, operation) = (args.service.as_deref().unwrap_or(""), args.operation.as_deref().unwrap_or(""));
+        let paths = critical_profile(session, service, operation)
+            .ok_or_else(|| Stop::Usage(format!("no trace begins with {service} {operation}; `hotspan traces` lists the roots")))?;
+        write_bytes(args.out.as_ref(), report::folded::folded(&paths, 0, 0, None).text.as_bytes())?;
         return load::status(all_read);
     }
     if session.profiles.is_empty() {
@@ -93,7 +114,9 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             folded.text.into_bytes()
         }
         To::OtlpJson => report::otlp_json::otlp_json(session).into_bytes(),
-        To::Svg | To::Speedscope => report::svg::flame_graph(session, profile, value, None).map_err(Stop::Usage)?.into_bytes(),
+        To::Svg | To::Speedscope | To::CriticalPathFolded => {
+            report::svg::flame_graph(session, profile, value, None).map_err(Stop::Usage)?.into_bytes()
+        }
     };
     write_bytes(args.out.as_ref(), &bytes)?;
     load::status(all_read)

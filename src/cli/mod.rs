@@ -11,6 +11,7 @@ mod pick;
 mod threads;
 mod top;
 mod traces;
+mod what_if;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -38,11 +39,11 @@ enum Command {
     Top(top::Args),
     /// Traces, operations and the calls between services
     Traces(traces::ListArgs),
-    /// One trace: its rows and its critical path
+    /// One trace: its rows, its critical path, and what changes would make of it
     Trace(traces::OneArgs),
     /// What changed between two sets of files: baseline, --, candidate
     Diff(diff::Args),
-    /// A profile as pprof, folded stacks, a flame graph as SVG, speedscope's JSON, or traces as OTLP JSON
+    /// A profile as pprof, folded stacks, a flame graph as SVG, speedscope's JSON, traces as OTLP JSON, or their critical paths folded
     Export(export::Args),
     /// The formats that are read
     Formats(lists::FormatsArgs),

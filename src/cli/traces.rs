@@ -1,7 +1,7 @@
 //! `hotspan traces` and `hotspan trace`: the list with operations and edges, and one trace with its critical path.
 
 use super::analyze::clean;
-use super::{Stop, load, to_json, write_out};
+use super::{Stop, load, to_json, what_if, write_out};
 use crate::analysis::clipped::Clipped;
 use crate::analysis::clock_skew;
 use crate::analysis::critical_path::{Section, critical_path};
@@ -48,6 +48,11 @@ pub(super) struct OneArgs {
     /// Move the spans of hosts whose clocks differ, by one offset per host and trace
     #[arg(long)]
     align_clocks: bool,
+    /// Replay the trace with a change; several are applied together: zero:SPAN, batch:SPAN+siblings, parallel:SPAN+siblings:4,
+    /// scale:SPAN:0.5, set:SPAN:12ms, rtt:2ms. SPAN is an id or several with commas; +siblings takes all of its operation under
+    /// its parent, +all all of the trace
+    #[arg(long, value_name = "CHANGE")]
+    what_if: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -300,6 +305,10 @@ struct Row {
     self_ns: i64,
     error: bool,
     depth: u32,
+    /// How much longer it could take before the root takes longer; none where the root does not wait for it.
+    slack_ns: Option<i64>,
+    /// How much less the root would take if it took no time; only for the spans with most time on the critical path.
+    drag_ns: Option<i64>,
     /// How far the row was moved because the clock of its host differs.
     clock_shift_ns: i64,
 }
@@ -317,6 +326,9 @@ struct One {
     trace: Trace,
     rows: Vec<Row>,
     critical_path: Vec<PathSection>,
+    /// What `--what-if` makes of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what_if: Option<what_if::WhatIf>,
     clock_skew: Vec<Skew>,
     clocks_aligned: bool,
 }
@@ -331,6 +343,8 @@ pub(super) fn run_one(args: &OneArgs) -> Result<(), Stop> {
     let moved = args.align_clocks.then(|| clock_skew::align(&session.traces, &session.strings, found));
     let (t, trace) = moved.as_ref().map_or((&session.traces, found), |m| (&m.set, TraceRow(0)));
     let tree = trace_tree(t, trace);
+    let path = sections(t, trace);
+    let margins = what_if::Margins::new(t, trace, &path);
     let id = |span: SpanRow| t.id_text(&session.strings, t.spans.id[span.index()]);
     let rows = tree.span.iter().enumerate().map(|(row, &span)| {
         let i = span.index();
@@ -345,15 +359,17 @@ pub(super) fn run_one(args: &OneArgs) -> Result<(), Stop> {
             self_ns: tree.self_ns[row],
             error: t.spans.has(span, SPAN_ERROR),
             depth: tree.depth[row],
+            slack_ns: margins.slack(span),
+            drag_ns: margins.drag(span),
             clock_shift_ns: moved.as_ref().map_or(0, |m| m.shift_ns[i]),
         }
     });
-    let path = sections(t, trace);
     let one = One {
         schema: "hotspan.trace/1",
         trace: trace_row(t, &session.strings, trace),
         rows: rows.collect(),
         critical_path: path.iter().map(|s| PathSection { span: id(s.span), start_ns: s.from, end_ns: s.to }).collect(),
+        what_if: what_if::run(session, t, trace, &args.what_if)?,
         clock_skew: skew(session, Some(found)),
         clocks_aligned: args.align_clocks,
     };
@@ -376,6 +392,9 @@ fn draw(one: &One) -> String {
         t.services,
         t.errors
     );
+    if let Some(what_if) = &one.what_if {
+        what_if.draw(&mut out);
+    }
     let _ = writeln!(out, "{:>10}  {:>10}  {:>10}  {:>10}", "after", "duration", "self", "critical");
     for row in &one.rows {
         let critical = critical.get(row.span.as_str()).map_or(String::new(), |ns| format_ns(*ns as f64));

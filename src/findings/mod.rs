@@ -53,6 +53,7 @@ pub mod settings;
 pub mod slow;
 pub mod slow_call;
 pub mod slow_query;
+pub mod tail;
 pub mod traced;
 
 use crate::analysis::call_tree::{CallTree, Order, call_tree};

@@ -3,6 +3,7 @@
 
 use super::DETECTORS;
 use super::finding::Rule;
+use crate::base::quantity::parse_duration;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -193,20 +194,9 @@ pub fn parse_setting(text: &str) -> Result<Setting, String> {
     setting(rule(id)?, threshold, value)
 }
 
-/// `250 ms`, `1.5s`, `80us`: nanoseconds.
+/// A duration as nanoseconds.
 fn duration(text: &str) -> Result<i64, String> {
-    let wrong = || format!("hotspan.toml: \u{201c}{text}\u{201d} is not a duration such as 250 ms, 1.5 s or 80 us");
-    let at = text.find(|c: char| c.is_ascii_alphabetic() || c == 'µ').ok_or_else(wrong)?;
-    let number: f64 = text[..at].trim().parse().map_err(|_| wrong())?;
-    let factor = match text[at..].trim() {
-        "ns" => 1.0,
-        "us" | "µs" => 1e3,
-        "ms" => 1e6,
-        "s" => 1e9,
-        "m" | "min" => 60e9,
-        _ => return Err(wrong()),
-    };
-    if number < 0.0 || !number.is_finite() { Err(wrong()) } else { Ok((number * factor).round() as i64) }
+    parse_duration(text).ok_or_else(|| format!("hotspan.toml: \u{201c}{text}\u{201d} is not a duration such as 250 ms, 1.5 s or 80 us"))
 }
 
 #[cfg(test)]

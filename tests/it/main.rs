@@ -13,6 +13,7 @@ mod compare;
 mod containers;
 mod corpus;
 mod costs;
+mod critical_paths;
 mod detection;
 mod exports;
 mod gecko;

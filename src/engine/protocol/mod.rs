@@ -9,6 +9,7 @@ pub mod labels;
 pub mod services;
 pub mod summary;
 pub mod traces;
+pub mod what_if;
 
 use crate::base::labels::LabelFilter;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,23 @@ pub enum Request {
         #[serde(default)]
         align: bool,
     },
+    /// One trace with changes, replayed: [`what_if::WhatIfData`].
+    WhatIf {
+        /// Trace id.
+        trace: String,
+        /// As for [`Request::Trace`].
+        #[serde(default)]
+        align: bool,
+        /// Changes as the page's address writes them: `batch:ID+siblings`.
+        changes: Vec<String>,
+    },
+    /// The critical paths of many traces as a flame graph: [`flame::FlameData`].
+    CriticalFlame {
+        /// Service of the roots; empty for all.
+        service: String,
+        /// Their operation, normalised; empty for all.
+        operation: String,
+    },
     /// Services, operations, call edges: [`services::ServicesData`] as head.
     Services,
     /// Baseline and candidate: [`compare::Diff`] as head.
@@ -109,6 +127,8 @@ pub enum ExportKind {
     Folded,
     /// speedscope's JSON, with every profile of the session.
     Speedscope,
+    /// The critical paths of all traces as folded stacks.
+    CriticalFolded,
     /// All traces as OTLP JSON.
     OtlpJson,
     /// pprof with all value types, gzip.

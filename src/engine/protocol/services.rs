@@ -13,6 +13,18 @@ pub struct ServicesData {
     pub operations: Vec<RedRow>,
     /// Calls between services, most calls first.
     pub edges: Vec<EdgeRow>,
+    /// Sum of the durations of all requests: what all critical times add up to, nanoseconds.
+    #[serde(default)]
+    pub whole_ns: f64,
+    /// Sum of the self times of all spans that were waited for, nanoseconds; over `whole_ns` it is the parallelism.
+    #[serde(default)]
+    pub worked_ns: f64,
+    /// Time on the critical paths by kind of work, nanoseconds; kinds without time are left out.
+    #[serde(default)]
+    pub kinds: Vec<(String, f64)>,
+    /// Requests by endpoint: service, normalised operation, requests, sum of durations in nanoseconds; largest sum first.
+    #[serde(default)]
+    pub endpoints: Vec<(String, String, u64, f64)>,
 }
 
 /// Rate, errors, durations of a service or operation. Durations in nanoseconds.
@@ -28,6 +40,9 @@ pub struct RedRow {
     pub errors: u64,
     /// Sum.
     pub sum_ns: f64,
+    /// Of it, time on the critical paths of requests; of a service the time of all its operations.
+    #[serde(default)]
+    pub critical_ns: f64,
     /// Median.
     pub p50_ns: f64,
     /// 95th percentile.

@@ -1,6 +1,7 @@
 //! Exports: what the page offers for download.
 
 use super::derived::is_narrowed;
+use crate::analysis::critical_profile::critical_profile;
 use crate::analysis::narrow::narrow;
 use crate::base::ids::ThreadId;
 use crate::base::slabs::{Slab, Slabs};
@@ -66,6 +67,12 @@ pub fn answer(engine: &Engine, what: ExportKind, query: &SampleQuery, finding: O
                 return Err(Failure::new("no sample has a positive weight, so there is nothing to export"));
             }
             (format!("{stem}.speedscope.json"), "application/json", written.text.into_bytes(), written.notes.join(" "))
+        }
+        ExportKind::CriticalFolded => {
+            let paths = critical_profile(session, "", "")
+                .ok_or_else(|| Failure::new("there are no traces whose critical path could be written"))?;
+            let folded = report::folded::folded(&paths, 0, 0, None);
+            ("hotspan-critical-path.folded".to_string(), "text/plain", folded.text.into_bytes(), String::new())
         }
         ExportKind::OtlpJson => {
             if session.traces.spans.is_empty() {

@@ -4,11 +4,13 @@ use super::derived::{category_names, check};
 use super::summary::thread_name;
 use crate::analysis::flame::{FlameBoxes, inverted, merged};
 use crate::analysis::flame_chart::chart;
+use crate::analysis::weights::Weights;
 use crate::base::slabs::{Slabs, Texts};
 use crate::engine::Engine;
 use crate::engine::protocol::flame::{FlameData, FlameHead, FlameMode, TrackHead};
 use crate::engine::protocol::{Failure, SampleQuery};
 use crate::model::Session;
+use crate::model::profile::ValueType;
 use std::collections::BTreeMap;
 
 /// Lays out a picture.
@@ -55,6 +57,29 @@ pub fn answer(engine: &mut Engine, query: &SampleQuery, mode: FlameMode) -> Resu
         categories: category_names(),
     };
     data(session, head, boxes, &derived.category).encode()
+}
+
+/// A merged graph of a session's own weights, without threads.
+///
+/// # Errors
+/// Never in practice; a number that JSON does not know would be one.
+pub fn graph(session: &Session, value: &ValueType, weights: &Weights, boxes: FlameBoxes, category: &[u8]) -> Result<Slabs, Failure> {
+    let head = FlameHead {
+        mode: FlameMode::Merged,
+        value: value.name.clone(),
+        unit: value.unit.clone(),
+        total: weights.total as f64,
+        extent: boxes.extent,
+        nodes: boxes.len() as u32,
+        rows: boxes.rows,
+        without_stack: weights.without_stack as f64,
+        pruned: boxes.pruned,
+        pruned_weight: boxes.pruned_weight,
+        min_share: boxes.min_share,
+        categories: category_names(),
+        ..FlameHead::default()
+    };
+    data(session, head, boxes, category).encode()
 }
 
 /// Replaces function rows by positions in a list of names.

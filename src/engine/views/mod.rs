@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod compare;
+pub mod critical;
 pub mod derived;
 pub mod export;
 pub mod flame;
@@ -10,6 +11,7 @@ pub mod labels;
 pub mod services;
 pub mod summary;
 pub mod traces;
+pub mod what_if;
 
 use super::Engine;
 use super::protocol::{Failure, Request};
@@ -42,6 +44,8 @@ pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> 
         Request::TraceList { query } => traces::list(engine, query),
         Request::Trace { id, align } => traces::trace(engine, id, *align),
         Request::Span { trace, span, align } => traces::span(engine, trace, span, *align),
+        Request::WhatIf { trace, align, changes } => what_if::answer(engine, trace, *align, changes),
+        Request::CriticalFlame { service, operation } => critical::answer(engine, service, operation),
         Request::Compare => compare::answer(engine),
         Request::Services => services::answer(engine),
         Request::Histogram { service, operation } => services::histogram(engine, service, operation),

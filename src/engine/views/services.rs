@@ -1,13 +1,15 @@
 //! Services, operations, call edges and the latency histogram.
 
-use crate::analysis::{red, service_graph};
-use crate::base::ids::{ServiceId, SpanRow};
+use crate::analysis::where_time::{KINDS, where_time};
+use crate::analysis::{normalize, red, service_graph};
+use crate::base::ids::{OperationId, ServiceId, SpanRow};
 use crate::base::slabs::{Slab, Slabs};
 use crate::engine::Engine;
 use crate::engine::protocol::Failure;
 use crate::engine::protocol::services::{EdgeRow, RedRow, ServicesData};
 use crate::model::Session;
 use crate::report::histogram;
+use std::collections::BTreeMap;
 
 /// Builds the table.
 ///
@@ -16,14 +18,48 @@ use crate::report::histogram;
 pub fn answer(engine: &Engine) -> Result<Slabs, Failure> {
     let session = &engine.session;
     let traces = &session.traces;
-    let rows = |list: Vec<red::Red>| list.iter().map(|r| row(session, r)).collect();
+    let time = where_time(traces, &session.strings);
+    let mut by_service: BTreeMap<ServiceId, i64> = BTreeMap::new();
+    for ((service, _), ns) in &time.operations {
+        *by_service.entry(*service).or_default() += ns;
+    }
+    let critical = |r: &red::Red| match r.name.get() {
+        Some(name) => time.operations.get(&(r.service, name)).copied().unwrap_or(0),
+        None => by_service.get(&r.service).copied().unwrap_or(0),
+    };
+    let rows = |list: Vec<red::Red>| list.iter().map(|r| RedRow { critical_ns: critical(r) as f64, ..row(session, r) }).collect();
     let data = ServicesData {
         window_ns: red::window(traces).map_or(0.0, |(start, end)| end.saturating_sub(start) as f64),
         services: rows(red::services(traces)),
         operations: rows(red::operations(traces)),
         edges: service_graph::edges(traces, &session.strings).iter().map(|e| edge(session, e)).collect(),
+        whole_ns: time.whole as f64,
+        worked_ns: time.worked as f64,
+        kinds: KINDS.iter().zip(time.kinds).filter(|(_, ns)| *ns > 0).map(|(kind, ns)| ((*kind).to_string(), ns as f64)).collect(),
+        endpoints: endpoints(session),
     };
     serde_json::to_string(&data).map(Slabs::json).map_err(|e| Failure::new(e.to_string()))
+}
+
+/// Requests by the service and normalised operation of their roots.
+fn endpoints(session: &Session) -> Vec<(String, String, u64, f64)> {
+    let t = &session.traces;
+    // Names are normalised once per operation.
+    let mut by_operation: BTreeMap<OperationId, (u64, f64)> = BTreeMap::new();
+    for root in t.traces.root.iter().filter_map(|r| r.get()) {
+        let sum = by_operation.entry(t.spans.operation[root.index()]).or_default();
+        *sum = (sum.0 + 1, sum.1 + t.spans.duration_ns[root.index()] as f64);
+    }
+    let mut sums: BTreeMap<(String, String), (u64, f64)> = BTreeMap::new();
+    for (operation, (n, ns)) in by_operation {
+        let i = operation.index();
+        let key = (name(session, t.operations.service[i]), normalize::name(session.strings.get(t.operations.name[i])).text);
+        let sum = sums.entry(key).or_default();
+        *sum = (sum.0 + n, sum.1 + ns);
+    }
+    let mut out: Vec<(String, String, u64, f64)> = sums.into_iter().map(|((s, o), (n, ns))| (s, o, n, ns)).collect();
+    out.sort_by(|a, b| b.3.total_cmp(&a.3).then_with(|| (&a.0, &a.1).cmp(&(&b.0, &b.1))));
+    out
 }
 
 /// Draws the durations of an operation as SVG.
@@ -65,6 +101,7 @@ fn row(session: &Session, r: &red::Red) -> RedRow {
         calls: r.calls,
         errors: r.errors,
         sum_ns: r.sum_ns as f64,
+        critical_ns: 0.0,
         p50_ns: r.p50_ns as f64,
         p95_ns: r.p95_ns as f64,
         p99_ns: r.p99_ns as f64,
