@@ -1,14 +1,17 @@
 //! Allocation pressure: how much CPU time allocating memory and collecting garbage takes, from CPU profiles.
 
 use super::active::{Active, cpu_profiles};
-use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, Threshold, fingerprint};
+use super::cost_rule::cover;
+use super::cost_specs::{ALLOC, ASSIST, BOTH, BOXING, FAULTS, GC, first_of};
+use super::finding::{Confidence, Cover, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, Threshold, fingerprint};
 use super::{Context, Detector, Outcome, counted};
 use crate::analysis::neighbours::heaviest_path;
 use crate::analysis::weights::Selection;
-use crate::base::ids::FuncId;
+use crate::base::ids::{FuncId, StackId};
 use crate::base::quantity::{format_count, format_share, format_value};
 use crate::base::stats::{map_exp100, wilson};
 use crate::base::view::{View, ViewRef};
+use crate::model::profile::ValueKind;
 use std::collections::BTreeMap;
 
 /// The rule.
@@ -41,6 +44,8 @@ pub const RULE: Rule = Rule {
             doc: "share of collection that the program's own threads are made to do, scores 25; PROFILES 2.1",
         },
         Threshold { name: "assist-warning", default: 0.05, doc: "the same, scores 75; PROFILES 2.1" },
+        Threshold { name: "boxing-info", default: 0.05, doc: "share of boxing numbers that scores 25; Datadog, 5 %" },
+        Threshold { name: "boxing-warning", default: 0.10, doc: "the same, scores 75; PROFILES 2.1" },
         Threshold { name: "min-active-samples", default: 20.0, doc: "active samples below which nothing is claimed; PROFILES 4.2" },
         Threshold { name: "few-samples", default: 100.0, doc: "active samples below which findings stay at info; PROFILES 4.2" },
         Threshold {
@@ -53,9 +58,6 @@ pub const RULE: Rule = Rule {
     doc: include_str!("../../docs/rules/allocation-pressure.md"),
 };
 
-/// Functions in which a thread of the program is made to collect or to wait for the collector (PROFILES 2.1).
-const ASSIST: [&str; 4] = ["runtime.gcAssistAlloc", "satisfy_failed_allocation", "alloc_page_stall", "ShenandoahPacer"];
-
 /// What was counted, in events and in weight.
 #[derive(Clone, Debug, Default)]
 struct Pressure {
@@ -63,9 +65,14 @@ struct Pressure {
     alloc: i64,
     both: i64,
     assist: i64,
+    boxing: i64,
+    /// Page faults while memory is allocated; part of `alloc`.
+    faults: i64,
     weight: i64,
     /// Samples of allocation by the nearest function that can be changed.
     owners: BTreeMap<FuncId, i64>,
+    /// The heaviest stacks.
+    cover: Vec<StackId>,
 }
 
 impl Detector for AllocationPressure {
@@ -92,7 +99,7 @@ impl Detector for AllocationPressure {
             }
             checked += 1;
             samples += active.count;
-            findings.extend(describe(cx, &active, &pressure(&active)));
+            findings.extend(describe(cx, &active, pressure(cx, &active)));
         }
         if checked == 0 {
             return Outcome::NotChecked(reason);
@@ -105,66 +112,66 @@ impl Detector for AllocationPressure {
     }
 }
 
-const GC: u8 = 1;
-const ALLOC: u8 = 2;
-const FAULT: u8 = 4;
-const PAYS: u8 = 8;
-
-fn pressure(active: &Active<'_>) -> Pressure {
-    let s = &active.session.symbols;
-    // Stacks are many and functions few: names are looked at once per function.
-    let of_func: Vec<u8> = (0..s.funcs.len())
-        .map(FuncId::from_index)
-        .map(|func| {
-            let class = active.class_of(func);
-            if class.is_empty() {
-                return 0;
-            }
-            let bit = |name: &str, bit: u8| if class.has(name) { bit } else { 0 };
-            let pays = ASSIST.iter().any(|a| active.name(func).contains(a));
-            bit("gc", GC) | bit("alloc", ALLOC) | bit("pagefault", FAULT) | if pays { PAYS } else { 0 }
-        })
-        .collect();
-    // What any frame from the root up to here says; prefixes come first, so one pass suffices.
-    let mut seen = vec![0_u8; s.stacks.len()];
-    for row in 0..seen.len() {
-        let own = of_func[s.frames.func[s.stacks.frame[row].index()].index()];
-        let mut bits = s.stacks.prefix[row].get().map_or(0, |p| seen[p.index()]) | own & !PAYS;
-        if bits & (GC | ALLOC) != 0 {
-            bits |= own & PAYS;
-        }
-        seen[row] = bits;
-    }
-    let mut out = Pressure::default();
-    for a in &active.stacks {
-        let mut bits = seen[a.stack.index()];
-        if a.thread.has("gc") {
-            bits |= GC;
-        }
-        // Compilers handle the collector's barriers: names on their threads are not collection (PROFILES 2.1).
-        if a.thread.has("jit") {
-            bits = 0;
-        }
-        let gc = bits & GC != 0;
-        let alloc = !gc && bits & ALLOC != 0;
-        if !gc && !alloc {
+fn pressure(cx: &Context<'_>, active: &Active<'_>) -> Pressure {
+    let costs = cx.costs(active);
+    let first = first_of(RULE.id);
+    let count = |measure: usize| costs.sums[first + measure].count;
+    let mut out = Pressure {
+        gc: count(GC),
+        alloc: count(ALLOC),
+        both: count(BOTH),
+        assist: count(ASSIST),
+        boxing: count(BOXING),
+        faults: count(FAULTS),
+        weight: costs.sums[first + BOTH].value,
+        ..Pressure::default()
+    };
+    let mut stacks = Vec::new();
+    for (a, hits) in active.stacks.iter().zip(&costs.hits) {
+        let hit = |measure: usize| hits >> (first + measure) & 1 != 0;
+        if !hit(BOTH) {
             continue;
         }
-        out.both += a.count;
-        out.weight = out.weight.saturating_add(a.value);
-        out.gc += if gc { a.count } else { 0 };
-        out.alloc += if alloc { a.count } else { 0 };
-        out.assist += if bits & PAYS != 0 { a.count } else { 0 };
-        if (alloc || bits & PAYS != 0)
+        stacks.push((a.count, a.stack));
+        if (hit(ALLOC) || hit(ASSIST))
             && let Some(owner) = active.owner(a.stack)
         {
             *out.owners.entry(owner.func).or_default() += a.count;
         }
     }
+    out.cover = cover(stacks);
     out
 }
 
-fn describe(cx: &Context<'_>, active: &Active<'_>, found: &Pressure) -> Option<Finding> {
+/// Functions that allocate most bytes by an allocation profile of the same program, with their share: collection has no owner
+/// in its stacks and follows the bytes.
+fn bytes_by_owner(cx: &Context<'_>, active: &Active<'_>) -> Vec<(String, f64)> {
+    let s = &cx.session.symbols;
+    let known: std::collections::BTreeSet<&str> =
+        active.stacks.iter().filter_map(|a| active.owner(a.stack)).map(|o| active.name(o.func)).collect();
+    for (id, p) in cx.profiles() {
+        let Some(bytes) = p.value_of_kind(ValueKind::AllocBytes).filter(|c| p.total(*c) > 0) else { continue };
+        let heap = Active::weighted(cx.session, id, p, bytes);
+        let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+        for (stack, bytes) in p.samples.stack.iter().zip(&p.samples.values[bytes]) {
+            if let Some(owner) = stack.get().filter(|stack| stack.index() < s.stacks.len()).and_then(|stack| heap.owner(stack)) {
+                let sum = sums.entry(heap.name(owner.func)).or_default();
+                *sum = sum.saturating_add(*bytes);
+            }
+        }
+        let whole = p.total(bytes) as f64;
+        let mut out: Vec<(String, f64)> =
+            sums.into_iter().filter(|(name, _)| known.contains(name)).map(|(name, n)| (name.to_string(), n as f64 / whole)).collect();
+        out.retain(|(_, share)| *share >= 0.05);
+        out.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        if !out.is_empty() {
+            return out;
+        }
+    }
+    Vec::new()
+}
+
+fn describe(cx: &Context<'_>, active: &Active<'_>, mut found: Pressure) -> Option<Finding> {
     if (found.both as f64) < cx.threshold(&RULE, "min-samples") {
         return None;
     }
@@ -176,7 +183,8 @@ fn describe(cx: &Context<'_>, active: &Active<'_>, found: &Pressure) -> Option<F
     let mut score = score_of(found.gc, "gc")
         .max(score_of(found.alloc, "alloc"))
         .max(score_of(found.both, "pressure"))
-        .max(score_of(found.assist, "assist"));
+        .max(score_of(found.assist, "assist"))
+        .max(score_of(found.boxing, "boxing"));
     if (active.count as f64) < cx.threshold(&RULE, "few-samples") || !active.counted {
         score = score.min(74.0);
     }
@@ -209,6 +217,22 @@ fn describe(cx: &Context<'_>, active: &Active<'_>, found: &Pressure) -> Option<F
             view: ViewRef { path, function: Some(active.name(*func).to_string()), ..view(View::Flame) },
         });
     }
+    if found.gc > 0 {
+        evidence.extend(bytes_by_owner(cx, active).into_iter().take(3).map(|(name, part)| Evidence {
+            text: format!(
+                "estimated: {name} allocates {} of the bytes, so about {} of the time is collection on its behalf",
+                format_share(part),
+                format_share(part * of(found.gc).p)
+            ),
+            view: ViewRef { function: Some(name), ..view(View::Functions) },
+        }));
+    }
+    for (count, what) in [(found.boxing, "boxing numbers"), (found.faults, "page faults while memory is allocated")] {
+        if count > 0 {
+            evidence.push(Evidence { text: format!("{} ({count} samples) in {what}", format_share(of(count).p)), view: view(View::Flame) });
+        }
+    }
+    let cover = Cover::Stacks(active.id, std::mem::take(&mut found.cover));
     let top = owners.first().filter(|(_, n)| *n as f64 >= cx.threshold(&RULE, "min-samples")).map(|(f, _)| active.name(*f));
     let half = (found.weight as f64 * share.low / share.p.max(f64::MIN_POSITIVE) / 2.0) as i64;
     let file = active.session.sources.get(active.profile.source.index()).map_or("", |s| s.file.as_str());
@@ -249,8 +273,9 @@ fn describe(cx: &Context<'_>, active: &Active<'_>, found: &Pressure) -> Option<F
         },
         evidence,
         occurrences: Occurrences { count: found.both as u64, ..Occurrences::default() },
-        caveats: caveats(active, found),
-        remedies: remedies(active, top),
+        caveats: caveats(active, &found),
+        remedies: remedies(active, top, of(found.gc).p),
+        cover,
         ..Finding::default()
     })
 }
@@ -266,10 +291,20 @@ fn caveats(active: &Active<'_>, found: &Pressure) -> Vec<String> {
     out
 }
 
-fn remedies(active: &Active<'_>, top: Option<&str>) -> Vec<String> {
+fn remedies(active: &Active<'_>, top: Option<&str>, gc: f64) -> Vec<String> {
     let mut out = Vec::new();
     if let Some(name) = top {
         out.push(format!("Start with {name}: reuse buffers, reserve sizes, avoid temporary strings and boxing."));
+    }
+    if gc >= 0.25 && active.has_runtime("go") {
+        out.push(
+            "Collection is above Go's background budget of a quarter of the processors: the program's own goroutines pay for it."
+                .to_string(),
+        );
+    } else if gc >= 0.25 {
+        out.push(
+            "Collection takes a quarter of the time or more: first see that the heap is not too small for what lives in it.".to_string(),
+        );
     }
     let more = if active.has_runtime("go") {
         "See bytes and sizes with a heap profile (`go tool pprof -sample_index=alloc_space`); if memory is free, raise GOGC or set GOMEMLIMIT."

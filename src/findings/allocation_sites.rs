@@ -1,15 +1,17 @@
 //! Allocation sites: who allocates most bytes, and in which sizes, from heap profiles.
 
 use super::active::Active;
-use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, Threshold, fingerprint};
+use super::cost_rule::cover;
+use super::finding::{Confidence, Cover, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, Threshold, fingerprint};
 use super::{Context, Detector, Outcome, counted};
 use crate::analysis::call_tree::CallTree;
 use crate::analysis::neighbours::heaviest_path;
 use crate::analysis::weights::Selection;
-use crate::base::ids::{FuncId, ProfileId};
+use crate::base::ids::{FuncId, ProfileId, StackId};
 use crate::base::quantity::{format_bytes, format_count, format_share};
 use crate::base::stats::{map_exp100, wilson};
 use crate::base::view::{View, ViewRef};
+use crate::model::Session;
 use crate::model::profile::{Profile, ValueKind};
 use std::collections::BTreeMap;
 
@@ -38,6 +40,12 @@ pub const RULE: Rule = Rule {
             doc: "share of objects from which a site of tiny objects is reported; PROFILES 2.2",
         },
         Threshold {
+            name: "churn-info",
+            default: 10.0,
+            doc: "bytes allocated per second, over bytes live, that score 25; JDK Mission Control GcFreedRatio",
+        },
+        Threshold { name: "churn-warning", default: 50.0, doc: "the same, scores 75; PROFILES 2.2" },
+        Threshold {
             name: "large-bytes",
             default: 32768.0,
             doc: "mean size from which buffers are large (Go's large-object limit); PROFILES 2.2",
@@ -48,12 +56,15 @@ pub const RULE: Rule = Rule {
 
 /// What one function allocates.
 #[derive(Clone, Copy, Debug, Default)]
-struct Site {
-    bytes: i64,
-    objects: i64,
-    live: i64,
+pub(super) struct Site {
+    /// Bytes.
+    pub bytes: i64,
+    /// Objects.
+    pub objects: i64,
+    /// Of the bytes, still live.
+    pub live: i64,
     /// Samples that the profiler took, recovered from its scaling.
-    raw: f64,
+    pub raw: f64,
 }
 
 /// Columns of a heap profile.
@@ -108,6 +119,7 @@ impl Detector for AllocationSites {
 fn of_profile(cx: &Context<'_>, id: ProfileId, p: &Profile, columns: &Columns, findings: &mut Vec<Finding>) -> f64 {
     let active = Active::weighted(cx.session, id, p, columns.bytes);
     let mut sites: BTreeMap<FuncId, Site> = BTreeMap::new();
+    let mut stacks: BTreeMap<FuncId, Vec<(i64, StackId)>> = BTreeMap::new();
     let mut all = Site::default();
     for (i, stack) in p.samples.stack.iter().enumerate() {
         let value = |column: Option<usize>| column.map_or(0, |c| p.samples.values[c][i]);
@@ -115,24 +127,30 @@ fn of_profile(cx: &Context<'_>, id: ProfileId, p: &Profile, columns: &Columns, f
             bytes: value(Some(columns.bytes)),
             objects: value(columns.objects),
             live: value(columns.live),
-            raw: raw_samples(cx, p, i, value(Some(columns.bytes)), value(columns.objects)),
+            raw: raw_samples(cx.session, p, i, value(Some(columns.bytes)), value(columns.objects)),
         };
         all.add(&one);
         // Where everything is library code the leaf is the site.
         let Some(stack) = stack.get() else { continue };
         let func = active.owner(stack).map_or_else(|| active.func(stack), |o| o.func);
         sites.entry(func).or_default().add(&one);
+        stacks.entry(func).or_default().push((one.bytes, stack));
     }
     let selection = Selection { profile: id.index(), value: columns.bytes, thread: None };
     let tree = cx.tree(selection);
     for (func, site) in &sites {
-        findings.extend(describe(cx, &active, &tree, columns, *func, site, &all));
+        let mut found = describe(cx, &active, &tree, columns, *func, site, &all);
+        if let Some(f) = &mut found {
+            f.cover = Cover::Stacks(id, cover(stacks.remove(func).unwrap_or_default()));
+        }
+        findings.extend(found);
     }
+    findings.extend(churn(cx, &active, columns, &all));
     all.raw
 }
 
 impl Site {
-    fn add(&mut self, other: &Site) {
+    pub(super) fn add(&mut self, other: &Site) {
         self.bytes = self.bytes.saturating_add(other.bytes);
         self.objects = self.objects.saturating_add(other.objects);
         self.live = self.live.saturating_add(other.live);
@@ -145,12 +163,12 @@ impl Site {
 
 /// How many samples the profiler took for a row: it scaled each up by 1 / (1 − e^(−size / rate)) (PROFILES 2.2). A row that
 /// counts samples says it.
-fn raw_samples(cx: &Context<'_>, p: &Profile, sample: usize, bytes: i64, objects: i64) -> f64 {
+pub(super) fn raw_samples(session: &Session, p: &Profile, sample: usize, bytes: i64, objects: i64) -> f64 {
     if let Some(column) = p.value_of_kind(ValueKind::Samples) {
         return p.samples.values[column].get(sample).map_or(0.0, |n| *n as f64);
     }
     let labels = p.samples.labels.get(sample).map_or(&[][..], |set| p.labels.set(*set));
-    let label = labels.iter().find(|l| l.text.is_none() && cx.session.strings.get(l.key) == "bytes").map(|l| l.number);
+    let label = labels.iter().find(|l| l.text.is_none() && session.strings.get(l.key) == "bytes").map(|l| l.number);
     let size = match label {
         Some(size) if size > 0 => size as f64,
         _ if objects > 0 => bytes as f64 / objects as f64,
@@ -228,7 +246,11 @@ fn describe(
     ];
     if let Some(live) = columns.live.filter(|c| active.profile.total(*c) > 0) {
         evidence.push(Evidence {
-            text: format!("{} of it were live when the profile was taken", format_bytes(site.live as f64)),
+            text: format!(
+                "{} of it were live when the profile was taken: {} was garbage already",
+                format_bytes(site.live as f64),
+                format_share(garbage(site))
+            ),
             view: ViewRef {
                 function: Some(name.to_string()),
                 value: Some(active.profile.value_types[live].name.clone()),
@@ -250,7 +272,7 @@ fn describe(
             "{name} {verb} {} ({} of {of}){among}{}.",
             format_bytes(site.bytes as f64),
             format_share(p),
-            shape_text(tiny, large, grown)
+            shape_text(tiny, large, grown, columns.live.is_some() && garbage(site) >= 0.9)
         ),
         subject: Subject {
             kind: "function",
@@ -283,13 +305,68 @@ fn size(bytes: f64) -> String {
     if (64.0..10_240.0).contains(&bytes) { format!("{} B", format_count(bytes.round())) } else { format_bytes(bytes) }
 }
 
-fn shape_text(tiny: bool, large: bool, grown: bool) -> &'static str {
+fn shape_text(tiny: bool, large: bool, grown: bool, short_lived: bool) -> &'static str {
     match (tiny, large, grown) {
         (true, ..) => ": many tiny objects",
+        (_, true, _) if short_lived => ": large temporary buffers",
         (_, true, _) => ": large buffers",
         (_, _, true) => ": many buffers of medium size, as growing or concatenating makes",
         _ => "",
     }
+}
+
+/// Churn of a site: the part of what it allocated that is no longer live (PROFILES 2.2).
+fn garbage(site: &Site) -> f64 {
+    1.0 - (site.live as f64 / site.bytes.max(1) as f64).clamp(0.0, 1.0)
+}
+
+/// Turnover of the whole heap, where the profile says over how long it counts: JDK Mission Control's GcFreedRatio, from the
+/// allocating side.
+fn churn(cx: &Context<'_>, active: &Active<'_>, columns: &Columns, all: &Site) -> Option<Finding> {
+    let p = active.profile;
+    if !columns.allocated || p.duration_ns <= 0 || all.live <= 0 || all.raw < cx.threshold(&RULE, "min-raw") {
+        return None;
+    }
+    let seconds = p.duration_ns as f64 / 1e9;
+    let per_second = all.bytes as f64 / seconds;
+    let turnover = per_second / all.live as f64;
+    let score = map_exp100(turnover, cx.threshold(&RULE, "churn-info"), cx.threshold(&RULE, "churn-warning"));
+    let score = if all.raw < cx.threshold(&RULE, "warning-raw") || seconds < 20.0 { score.min(74.0) } else { score };
+    let severity = Severity::of_score(score)?;
+    let rate = format!("{} per second", format_bytes(per_second));
+    Some(Finding {
+        rule: RULE.id,
+        fingerprint: fingerprint(RULE.id, &["churn", &p.name]),
+        severity,
+        score: score as u32,
+        confidence: Confidence::Likely,
+        title: format!("Allocation churn: {rate}, {} times what is live", format_count(turnover.round())),
+        message: format!(
+            "The program allocates {rate} beside {} that live: nearly all of it is garbage soon, and the collector turns the heap over {} times a second.",
+            format_bytes(all.live as f64),
+            format_count(turnover.round())
+        ),
+        subject: Subject { kind: "recording", name: super::doctor::file_name(cx, p.source).to_string(), ..Subject::default() },
+        impact: Impact {
+            amount: all.bytes,
+            unit: "bytes".to_string(),
+            recoverable_low: 0,
+            recoverable_high: all.bytes,
+            model: "the sites say what of it can be saved".to_string(),
+        },
+        evidence: vec![Evidence {
+            text: format!("{} allocated in {seconds:.1} s", format_bytes(all.bytes as f64)),
+            view: ViewRef {
+                profile: Some(active.id.0),
+                value: Some(p.value_types[columns.bytes].name.clone()),
+                ..ViewRef::of(View::Functions)
+            },
+        }],
+        occurrences: Occurrences { count: all.objects.max(0) as u64, ..Occurrences::default() },
+        caveats: vec!["Live bytes are as of the last collection.".to_string()],
+        remedies: vec!["Start with the sites that allocate most; reuse buffers, or give the collector more room.".to_string()],
+        ..Finding::default()
+    })
 }
 
 fn caveats(active: &Active<'_>, columns: &Columns, site: &Site) -> Vec<String> {

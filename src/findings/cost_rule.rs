@@ -1,7 +1,7 @@
 //! One rule per kind of work: whether it takes more CPU time than it should, and who asks for it (PROFILES 3).
 
 use super::active::{Active, cpu_profiles};
-use super::cost_specs::measures;
+use super::cost_specs::{BOTH, PRESSURE, first_of, measures};
 use super::costs::{Costs, Frames, Measure, Sum};
 use super::finding::{Confidence, Cover, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, fingerprint};
 use super::{Context, Detector, Outcome, counted};
@@ -37,13 +37,6 @@ pub struct CostRule {
     pub info_only: bool,
     /// Whether one uninterrupted run of `min-run-ms` suffices, whatever its share.
     pub runs: bool,
-}
-
-impl CostRule {
-    /// Where the rule's measures begin in the list of all.
-    fn first(&self) -> usize {
-        measures().iter().position(|(rule, _)| *rule == self.rule.id).unwrap_or(0)
-    }
 }
 
 impl Detector for CostRule {
@@ -101,7 +94,7 @@ impl CostRule {
         let limit = |name: &str| cx.threshold(self.rule, name);
         let mut best: Option<Hit<'_>> = None;
         for (i, measure) in self.measures.iter().enumerate() {
-            let at = self.first() + i;
+            let at = first_of(self.rule.id) + i;
             let sum = costs.sums[at];
             let threshold = |what: &str| match measure.name {
                 "" => limit(&format!("{what}-share")),
@@ -302,8 +295,10 @@ impl Places {
             }
             stacks.push((a.count, a.stack));
         }
+        // Its parts are told, the sum would be told twice.
+        common[first_of(PRESSURE) + BOTH] = 0;
         let mut also: Vec<(&'static Measure, i64)> =
-            measures().iter().map(|(_, m)| *m).zip(common).filter(|(_, n)| *n * 10 >= hit.sum.count && *n > 0).collect();
+            measures().iter().zip(common).map(|((_, m), n)| (*m, n)).filter(|(_, n)| *n * 10 >= hit.sum.count && *n > 0).collect();
         also.sort_by_key(|(m, n)| (std::cmp::Reverse(*n), m.what));
         Places { owners: ranked(active, owners), entries: ranked(active, entries), unowned, encode, decode, also, cover: cover(stacks) }
     }

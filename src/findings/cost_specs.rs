@@ -107,10 +107,54 @@ pub static RULES: &[&CostRule] = &[
     &REGEX_COMPILE,
 ];
 
+/// The rule on allocation pressure, whose measures are taken in the same pass.
+pub const PRESSURE: &str = "allocation-pressure";
+/// Positions in [`MEMORY`].
+pub const GC: usize = 0;
+/// Allocating and freeing, outside collection.
+pub const ALLOC: usize = 1;
+/// Both together.
+pub const BOTH: usize = 2;
+/// Collection that the program's own threads are made to do.
+pub const ASSIST: usize = 3;
+/// Boxing of numbers.
+pub const BOXING: usize = 4;
+/// Page faults while memory is allocated.
+pub const FAULTS: usize = 5;
+/// Measures of memory management (PROFILES 2.1).
+pub static MEMORY: [Measure; 6] = [
+    within("gc", "Garbage collection", &["gc"], &[]),
+    within("alloc", "Allocation", &["alloc"], &["gc"]),
+    within("pressure", "Memory management", &["gc", "alloc"], &[]),
+    Measure {
+        name: "assist",
+        what: "Collection by the program's threads",
+        of: &["gc", "alloc"],
+        and: &["assist"],
+        without: &[],
+        frames: Frames::Any,
+    },
+    within("boxing", "Boxing", &["boxing"], &["gc"]),
+    Measure {
+        name: "faults",
+        what: "Page faults of allocation",
+        of: &["alloc"],
+        and: &["pagefault"],
+        without: &["gc"],
+        frames: Frames::Any,
+    },
+];
+
 /// All measures with the rules they belong to: one pass over a profile's stacks takes them all.
 pub fn measures() -> &'static [(&'static str, &'static Measure)] {
     static CELL: OnceLock<Vec<(&'static str, &'static Measure)>> = OnceLock::new();
-    CELL.get_or_init(|| RULES.iter().flat_map(|r| r.measures.iter().map(|m| (r.rule.id, m))).collect())
+    let of_rules = || RULES.iter().flat_map(|r| r.measures.iter().map(|m| (r.rule.id, m)));
+    CELL.get_or_init(|| of_rules().chain(MEMORY.iter().map(|m| (PRESSURE, m))).collect())
+}
+
+/// Where the measures of a rule begin in [`measures`].
+pub fn first_of(rule: &str) -> usize {
+    measures().iter().position(|(of, _)| *of == rule).unwrap_or(0)
 }
 
 #[cfg(test)]

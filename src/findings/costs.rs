@@ -7,7 +7,7 @@ use crate::analysis::categories::names;
 use crate::base::ids::{FuncId, StackId};
 
 /// What a function's name tells beside its categories; bits from the top, so that they never meet those of the taxonomy.
-const TRAITS: [(&str, u64); 9] = [
+const TRAITS: [(&str, u64); 10] = [
     ("handshake", 1 << 63),
     ("mapgrow", 1 << 62),
     ("contended", 1 << 61),
@@ -17,6 +17,7 @@ const TRAITS: [(&str, u64); 9] = [
     ("encode", 1 << 57),
     ("decode", 1 << 56),
     ("module_init", 1 << 55),
+    ("assist", 1 << 54),
 ];
 
 /// Key exchange and signatures, which happen once per connection (PROFILES 3: `tls_*handshake*`, `ec_*`, `rsa*`, `bn_*`).
@@ -84,6 +85,9 @@ const IDLE_WORKER: [&str; 9] = [
 const INIT: [&str; 3] = ["runtime.doInit", "_GLOBAL__sub_I_", "__static_initialization_and_destruction_0"];
 /// The same for modules: a script's whole work may stand above them, so that only what they call themselves runs once.
 const MODULE_INIT: [&str; 5] = ["<module>", "_find_and_load", "Module._compile", "compileForInternalLoader", "Object.<anonymous>"];
+
+/// Functions in which a thread of the program is made to collect or to wait for the collector (PROFILES 2.1).
+const ASSIST: [&str; 4] = ["runtime.gcAssistAlloc", "satisfy_failed_allocation", "alloc_page_stall", "ShenandoahPacer"];
 
 /// Kinds of work that are looked for outermost when a sample is charged to one kind.
 const DOMAIN: [&str; 21] = [
@@ -207,6 +211,7 @@ fn traits(name: &str, class: u64, crypto: u64, hashmap: u64, lock: u64, serializ
     );
     set(4, INIT.iter().any(|w| name.starts_with(w)) || name.ends_with("<clinit>") || is_go_init(name));
     set(8, MODULE_INIT.iter().any(|w| name.starts_with(w)));
+    set(9, class != 0 && holds(&ASSIST));
     set(5, is_interpreter(name));
     if class & serialization != 0 {
         let lower = name.to_ascii_lowercase();

@@ -116,7 +116,12 @@ impl Detector for HotLoop {
     }
 }
 
-fn of_profile(cx: &Context<'_>, active: &Active<'_>, findings: &mut Vec<Finding>) {
+/// Functions with a loop by the shape of their samples, not by names alone.
+pub(super) fn looped(cx: &Context<'_>, active: &Active<'_>) -> Vec<FuncId> {
+    claims(cx, active).into_iter().filter(|c| matches!(c.verdict, Verdict::Tight | Verdict::Body)).map(|c| c.func).collect()
+}
+
+fn claims(cx: &Context<'_>, active: &Active<'_>) -> Vec<Claim> {
     let groups = groups(active);
     let limits = Limits {
         samples: cx.threshold(&RULE, "shape-samples") as i64,
@@ -129,6 +134,11 @@ fn of_profile(cx: &Context<'_>, active: &Active<'_>, findings: &mut Vec<Finding>
     let min = cx.threshold(&RULE, "min-leaf-samples") as i64;
     let mut claims: Vec<Claim> = groups.iter().filter_map(|(func, g)| judge(active, *func, g, &limits, min, site_share)).collect();
     claims.retain(|c| c.count >= min);
+    claims
+}
+
+fn of_profile(cx: &Context<'_>, active: &Active<'_>, findings: &mut Vec<Finding>) {
+    let claims = claims(cx, active);
     if claims.is_empty() {
         return;
     }

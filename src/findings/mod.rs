@@ -1,6 +1,7 @@
 //! Findings: rules, evidence, ranking. A rule is one file and one line in [`DETECTORS`].
 
 pub mod active;
+pub mod allocation_in_hot_loop;
 pub mod allocation_pressure;
 pub mod allocation_sites;
 pub mod calls;
@@ -23,6 +24,7 @@ pub mod costs;
 pub mod doctor;
 pub mod facts;
 pub mod finding;
+pub mod heap_growth;
 pub mod hot_loop;
 pub mod large_payload;
 pub mod loop_shape;
@@ -76,7 +78,9 @@ use std::rc::Rc;
 pub const DETECTORS: &[&dyn Detector] = &[
     &hot_loop::HotLoop,
     &allocation_sites::AllocationSites,
+    &heap_growth::HeapGrowth,
     &allocation_pressure::AllocationPressure,
+    &allocation_in_hot_loop::AllocationInHotLoop,
     &cost_specs_system::WARM_UP,
     &cost_specs_system::INTERPRETER,
     &cost_specs_work::RPC,

@@ -55,3 +55,72 @@ fn a_program_that_does_not_allocate_is_clear() {
     let verdict = engine.report.verdicts.iter().find(|v| v.rule == "allocation-pressure").unwrap();
     assert_eq!((verdict.status, verdict.over.as_str()), (RuleStatus::Clear, "1,000 active samples in 1 CPU profile"));
 }
+
+/// Several files of one session, as the user opens them.
+fn recordings(names: &[&str]) -> Option<Engine> {
+    let mut engine = Engine::default();
+    for name in names {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/recordings").join(name);
+        let Ok(bytes) = std::fs::read(&path) else {
+            eprintln!("recordings are absent: {name} was not looked at");
+            return None;
+        };
+        engine.open(name, bytes.len() as u64, Box::new(std::io::Cursor::new(bytes)), &mut |_| true);
+    }
+    engine.finish();
+    Some(engine)
+}
+
+/// PROFILES 2.4: the join ranks exactly the four planted defects.
+#[test]
+fn a_cpu_and_an_allocation_profile_are_joined_by_line() {
+    let Some(engine) = recordings(&["cpu.pb.gz", "allocs.pb.gz"]) else { return };
+    // Where another rule says more of the same samples, it leads and tells of the join.
+    let told: Vec<String> = engine
+        .report
+        .findings
+        .iter()
+        .flat_map(|f| std::iter::once((f.rule, f.title.clone())).chain(f.also.iter().map(|a| (a.rule, a.title.clone()))))
+        .filter(|(rule, _)| *rule == "allocation-in-hot-loop")
+        .map(|(_, title)| title)
+        .collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    for (place, cpu, bytes) in [
+        ("main.regexInLoop:51", "19.9 %", "28.9 %"),
+        ("main.concat:63", "6.63 %", "47.6 %"),
+        ("main.encodeAll:41", "16.0 %", "9.49 %"),
+        ("main.mapGrow:72", "9.39 %", "8.22 %"),
+    ] {
+        assert!(told.iter().any(|t| t.contains(place) && t.contains(cpu) && t.contains(bytes)), "{place}: {told:?}");
+    }
+    // Collection has no owner in its stacks: it is shared out by bytes, and called an estimate.
+    let pressure = of(&engine, "allocation-pressure");
+    assert!(pressure[0].evidence.iter().any(|e| e.text.starts_with("estimated: main.concat allocates 47.6 % of the bytes")));
+    // Hot code that allocates nothing is no finding.
+    assert!(told.iter().all(|t| !t.contains("hotLoop") && !t.contains("linearSearch")));
+}
+
+/// PROFILES 2.3: 1,049,600 and 5,248,001 bytes, 5.18 s apart.
+#[test]
+fn a_leak_between_two_heap_profiles_is_found() {
+    for order in [["heap1.pb.gz", "heap2.pb.gz"], ["heap2.pb.gz", "heap1.pb.gz"]] {
+        let Some(engine) = recordings(&order) else { return };
+        let found = of(&engine, "heap-growth");
+        assert_eq!(found.len(), 1, "{found:?}");
+        let f = found[0];
+        assert_eq!((f.subject.name.as_str(), f.impact.amount, f.severity), ("main.leaky", 4_198_401, Severity::Info));
+        assert!(f.title.contains("792 KiB per second"), "{}", f.title);
+        // Ten raw samples after two are 2.3 standard deviations: possible, not certain.
+        assert!(f.evidence.iter().any(|e| e.text == "10 raw samples after 2: 2.3 standard deviations"), "{:?}", f.evidence);
+        assert_eq!(f.confidence, hotspan::findings::finding::Confidence::Possible);
+    }
+    let Some(engine) = recordings(&["heap1.pb.gz"]) else { return };
+    let verdict = engine.report.verdicts.iter().find(|v| v.rule == "heap-growth").unwrap();
+    assert_eq!(
+        (verdict.status, verdict.reason.as_str()),
+        (RuleStatus::NotChecked, "because growth needs two heap profiles: open a later one as well, or a baseline")
+    );
+    // The same heap twice does not grow.
+    let Some(engine) = recordings(&["heap2.pb.gz", "heap2.pb.gz"]) else { return };
+    assert_eq!(of(&engine, "heap-growth").len(), 0);
+}
