@@ -442,7 +442,7 @@ impl Component for App {
                 </div>
                 <frame::Status summary={self.summary.clone()} took_ms={self.took_ms} />
                 if let Some(text) = &self.notice {
-                    <div class="notice" role="status">
+                    <div class="toast" role="status">
                         <span>{ text }</span>
                         <button class="plain" aria-label="Dismiss" onclick={link.callback(|_| Msg::Say(String::new()))}>{ "×" }</button>
                     </div>
