@@ -15,6 +15,8 @@ pub struct Normal {
     pub hidden: bool,
     /// The text was cut off: it must not decide alone.
     pub truncated: bool,
+    /// It names several things at once: a list after IN with more than one value, several rows of VALUES.
+    pub listed: bool,
 }
 
 impl Normal {
@@ -121,7 +123,7 @@ pub fn sql(statement: &str, double_quotes_are_text: bool) -> Normal {
     if tokens.last().is_some_and(|t| t == ";") {
         tokens.pop();
     }
-    out.text = join(&tokens);
+    (out.text, out.listed) = join(&tokens);
     out.hidden &= out.values.is_empty();
     out
 }
@@ -193,15 +195,19 @@ fn placeholder(rest: &str, after_word: bool) -> Option<usize> {
 }
 
 /// Joins tokens with single spaces; a list of `?` becomes one, repeated groups `(?), (?)` of a batch insert become one.
-fn join(tokens: &[String]) -> String {
+/// Whether a list after IN or a group of values was joined.
+fn join(tokens: &[String]) -> (String, bool) {
+    let mut listed = false;
     let mut kept: Vec<&str> = Vec::with_capacity(tokens.len());
     for token in tokens {
         kept.push(token);
         loop {
             let n = kept.len();
             if n >= 3 && kept[n - 3..] == ["?", ",", "?"] {
+                listed |= n >= 5 && kept[n - 5..n - 3] == ["IN", "("];
                 kept.truncate(n - 2);
             } else if n >= 7 && kept[n - 7..] == ["(", "?", ")", ",", "(", "?", ")"] {
+                listed = true;
                 kept.truncate(n - 4);
             } else {
                 break;
@@ -216,13 +222,19 @@ fn join(tokens: &[String]) -> String {
         }
         out.push_str(token);
     }
-    out
+    (out, listed)
 }
 
 /// Whether a normalised statement only reads, and gives the same answer twice: `SELECT` without lock, clock or sequence.
 pub fn sql_reads(normal: &str) -> bool {
     const MOVING: &[&str] = &["FOR UPDATE", "FOR SHARE", "NOW (", "RANDOM (", "RAND (", "NEXTVAL", "CURRENT_TIMESTAMP", "UUID", "INTO"];
     (normal.starts_with("SELECT ") || normal.starts_with("WITH ")) && !MOVING.iter().any(|word| normal.contains(word))
+}
+
+/// Whether a normalised statement changes rows.
+pub fn sql_writes(normal: &str) -> bool {
+    ["INSERT ", "UPDATE ", "DELETE ", "MERGE ", "REPLACE ", "UPSERT ", "TRUNCATE "].iter().any(|word| normal.starts_with(word))
+        || (normal.starts_with("WITH ") && ["INSERT INTO", "UPDATE ", "DELETE FROM"].iter().any(|word| normal.contains(word)))
 }
 
 /// A URL or path: lower-case host without port, user and IP address, identifier-like segments as `*`, query keys sorted with
@@ -368,6 +380,9 @@ mod tests {
         assert!(sql("SELECT * FROM t WHERE id = ?", false).hidden);
         assert!(!sql("SELECT * FROM t WHERE id = ? AND k = 3", false).hidden);
         assert!(sql("SELECT a FROM t WHERE lon...", false).truncated);
+        assert!(sql("SELECT * FROM t WHERE id IN ($1, $2)", false).listed && sql("INSERT INTO t VALUES (1, 2), (3, 4)", false).listed);
+        assert!(!sql("SELECT f(1, 2) FROM t WHERE id IN (7)", false).listed && !sql("INSERT INTO t VALUES (1, 2)", false).listed);
+        assert!(sql_writes("DELETE FROM T WHERE A = ?") && !sql_writes(&a.text));
         assert!(sql_reads(&a.text));
         assert!(!sql_reads(&sql("SELECT * FROM t WHERE a = 1 FOR UPDATE", false).text));
     }

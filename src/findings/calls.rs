@@ -1,12 +1,13 @@
 //! Calls of a trace: who calls what with which values, in which execution of which handler.
 
-use crate::analysis::normalize::{Normal, key_value, name as normal_name, sql, sql_reads, url};
+use super::call_facts::{Ending, FACTS, Facts};
+use crate::analysis::normalize::{Normal, key_value, name as normal_name, sql, sql_reads, sql_writes, url};
 use crate::base::hash::hash_bytes;
 use crate::base::ids::{SpanRow, StringId, TraceRow};
 use crate::base::intern::StringTable;
 use crate::base::work::step;
 use crate::model::Session;
-use crate::model::trace::{AttrValue, SPAN_ASYNC, SPAN_DUPLICATE_ID, SpanKind, TraceSet};
+use crate::model::trace::{AttrValue, SPAN_ASYNC, SPAN_DUPLICATE_ID, SPAN_ERROR, SpanKind, TraceSet};
 
 /// What is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,8 +45,20 @@ pub struct Call {
     pub values: Option<u64>,
     /// It changes nothing.
     pub read_only: bool,
-    /// LIMIT or OFFSET occurs.
+    /// It changes something: a statement that writes, a request that is no read, a cache entry that is set.
+    pub writes: bool,
+    /// LIMIT or OFFSET occurs, or a page number in a URL.
     pub paging: bool,
+    /// It asks for several things at once already: a list of values, several rows.
+    pub batched: bool,
+    /// How it ended.
+    pub ending: Ending,
+    /// It was sent before.
+    pub resent: bool,
+    /// A cache answered.
+    pub cached: bool,
+    /// Calls that it stands for: more than 1 for spans that an agent compressed.
+    pub count: u32,
 }
 
 /// All calls of a session, described once for all rules.
@@ -80,6 +93,11 @@ impl CallTable {
     /// The calls of a trace, in order of start.
     pub fn of(&self, trace: TraceRow) -> &[Call] {
         &self.calls[self.start[trace.index()] as usize..self.start[trace.index() + 1] as usize]
+    }
+
+    /// All calls, by trace.
+    pub fn all(&self) -> &[Call] {
+        &self.calls
     }
 
     /// How many calls there are.
@@ -136,6 +154,8 @@ struct Keys {
 
 const OTHER: u8 = u8::MAX;
 const PARAMETER: u8 = u8::MAX - 1;
+/// Meanings from here on are facts, by their position in `FACTS`.
+const FACT: u8 = 200;
 
 impl Keys {
     fn new(strings: &StringTable) -> Keys {
@@ -156,6 +176,11 @@ impl Keys {
             }
             keys.first.push(position);
         }
+        for (i, (_, names)) in FACTS.iter().enumerate() {
+            for id in names.iter().filter_map(|name| strings.find(name)) {
+                note(id, FACT + i as u8);
+            }
+        }
         for id in (0..strings.len()).map(StringId::from_index) {
             if PARAMETERS.iter().any(|p| strings.get(id).starts_with(p)) {
                 note(id, PARAMETER);
@@ -173,16 +198,18 @@ impl Keys {
 struct Told<'s> {
     texts: [Option<&'s str>; KEY_COUNT],
     parameters: bool,
+    facts: Facts,
 }
 
 impl<'s> Told<'s> {
     /// Of a key that occurs twice the last counts.
     fn new(set: &TraceSet, strings: &'s StringTable, keys: &Keys, span: SpanRow) -> Told<'s> {
-        let mut told = Told { texts: [None; KEY_COUNT], parameters: false };
+        let mut told = Told { texts: [None; KEY_COUNT], parameters: false, facts: Facts::default() };
         for (key, value) in set.span_attrs(span) {
             match keys.of(key) {
                 OTHER => {}
                 PARAMETER => told.parameters = true,
+                fact if fact >= FACT => told.facts.note(FACTS[usize::from(fact - FACT)].0, strings, value),
                 position => {
                     told.texts[usize::from(position)] = match value {
                         AttrValue::Text(id) => Some(strings.get(id)).filter(|text| !text.is_empty()),
@@ -289,14 +316,16 @@ impl Describer<'_> {
             return None;
         }
         let method = get(Slot::HttpMethod);
-        let mut read_only = false;
+        let (mut read_only, mut writes) = (false, false);
         let (category, normal, shown) = if let Some(text) = statement.filter(|t| !t.is_empty()) {
             let normal =
                 if is_cache(&system) { key_value(text) } else { sql(text, system.contains("mysql") || system.contains("mariadb")) };
-            read_only = if is_cache(&system) {
-                ["GET", "HGET", "MGET", "HMGET", "EXISTS"].iter().any(|v| normal.text.starts_with(v))
+            (read_only, writes) = if is_cache(&system) {
+                let command = normal.text.split(' ').next().unwrap_or("");
+                let reads = matches!(command, "GET" | "HGET" | "MGET" | "HMGET" | "EXISTS" | "GETS");
+                (reads, CACHE_WRITES.contains(&command))
             } else {
-                sql_reads(&normal.text)
+                (sql_reads(&normal.text), sql_writes(&normal.text))
             };
             let category = if is_cache(&system) { Category::Cache } else { Category::Db };
             (category, normal.clone(), normal.text)
@@ -309,6 +338,7 @@ impl Describer<'_> {
         } else if method.is_some() || get(Slot::Url).is_some() {
             let verb = method.unwrap_or("").to_ascii_uppercase();
             read_only = matches!(verb.as_str(), "GET" | "HEAD");
+            writes = matches!(verb.as_str(), "POST" | "PUT" | "PATCH" | "DELETE");
             let mut normal = get(Slot::Url).map(url).unwrap_or_else(|| Normal { hidden: true, ..normal_name(own_name) });
             normal.text = format!("{verb} {}", normal.text);
             let shown = normal.text.clone();
@@ -317,6 +347,7 @@ impl Describer<'_> {
             let name = own_name.trim_start_matches('/');
             let method = name.rsplit('/').next().unwrap_or(name);
             read_only = ["Get", "List", "Find", "Lookup", "Read"].iter().any(|p| method.starts_with(p));
+            writes = WRITE_VERBS.iter().any(|p| method.to_ascii_lowercase().starts_with(p));
             (Category::Rpc, Normal { hidden: true, ..normal_name(name) }, name.to_string())
         } else {
             let normal = normal_name(own_name);
@@ -354,8 +385,35 @@ impl Describer<'_> {
             shown: texts.intern(&shown),
             values: visible.then(|| hash_bytes(values.as_bytes())),
             read_only: read_only && !set.spans.has(span, SPAN_ASYNC),
-            paging: normal.text.contains(" LIMIT ") || normal.text.contains(" OFFSET "),
+            writes,
+            paging: pages(category, &normal.text),
+            batched: normal.listed,
+            ending: told.facts.ending(set.spans.has(span, SPAN_ERROR)),
+            resent: told.facts.resent,
+            cached: told.facts.cached,
+            count: told.facts.more + 1,
         })
+    }
+}
+
+/// First words of cache commands that change an entry.
+const CACHE_WRITES: &[&str] = &[
+    "SET", "SETEX", "SETNX", "MSET", "HSET", "HMSET", "DEL", "UNLINK", "EXPIRE", "INCR", "DECR", "INCRBY", "APPEND", "LPUSH", "RPUSH",
+    "SADD", "ZADD", "HDEL",
+];
+
+/// How methods that change something begin.
+const WRITE_VERBS: &[&str] =
+    &["create", "update", "delete", "add", "put", "set", "insert", "save", "remove", "place", "charge", "send", "ship"];
+
+/// Whether a call asks for one page of several.
+fn pages(category: Category, normal: &str) -> bool {
+    match category {
+        Category::Db => normal.contains(" LIMIT ") || normal.contains(" OFFSET ") || normal.contains(" FETCH NEXT "),
+        Category::Http => ["page=", "offset=", "cursor=", "page_token=", "pagetoken=", "after=", "skip="]
+            .iter()
+            .any(|key| normal.to_ascii_lowercase().split(['?', '&']).skip(1).any(|pair| pair.starts_with(key))),
+        _ => false,
     }
 }
 

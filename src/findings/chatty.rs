@@ -1,7 +1,7 @@
 //! What the rules on chatty calls share: groups of equal calls, their shape, what a fix would save, and the finding's text.
 
 use super::Context;
-use super::calls::{Call, Category, entry_of};
+use super::calls::{Call, entry_of};
 use super::finding::{Confidence, Cover, Evidence, Finding, Impact, Occurrences, Rule, Severity, ShareOf, Subject, fingerprint};
 pub use crate::analysis::batch::batch_bounds;
 use crate::analysis::clipped::Clipped;
@@ -27,7 +27,20 @@ pub struct Group {
     pub waves: Vec<usize>,
 }
 
+/// What a rule answers where no span is a call.
+pub const NO_CALLS: &str = "no span is a call: none has kind client, a parent in another service, or database attributes";
+
 impl Group {
+    /// A group of one wave.
+    pub fn new(trace: TraceRow, scope: SpanRow, calls: Vec<Call>) -> Group {
+        Group { trace, scope, calls, waves: vec![0] }
+    }
+
+    /// How many calls: spans that an agent compressed stand for several.
+    pub fn count(&self) -> usize {
+        self.calls.iter().fold(0, |sum, c| sum + c.count as usize)
+    }
+
     /// Spans of the calls.
     pub fn spans(&self) -> Vec<SpanRow> {
         self.calls.iter().map(|c| c.span).collect()
@@ -48,6 +61,12 @@ impl Group {
         (sum, union)
     }
 
+    /// From the first begin to the last end, nanoseconds.
+    pub fn extent(&self, set: &TraceSet) -> i64 {
+        let begin = self.calls.iter().map(|c| set.spans.start_ns[c.span.index()]).min().unwrap_or(0);
+        self.calls.iter().map(|c| set.spans.end_ns(c.span)).max().unwrap_or(0).saturating_sub(begin)
+    }
+
     /// Mean number of calls under way at a time: 1 for calls one after the other.
     pub fn concurrency(&self, set: &TraceSet) -> f64 {
         let (sum, union) = self.sum_and_union(set);
@@ -66,26 +85,30 @@ impl Group {
 /// Groups of at least `least` equal calls of one execution, over all traces, with the traces looked at and their calls.
 pub fn groups(cx: &Context<'_>, least: usize, each: &mut dyn FnMut(Group)) -> (usize, usize) {
     let set = &cx.session.traces;
+    let repeated = &cx.attempts().repeated;
+    // Calls that failed and were made again do not make a group, but belong to one that the others make.
+    let once = |c: &Call| repeated.is_empty() || !repeated.contains(&c.span);
+    let enough = |calls: &mut dyn Iterator<Item = &Call>| calls.filter(|c| once(c)).fold(0_usize, |sum, c| sum + c.count as usize) >= least;
     // (execution, position in order of start), and the same by signature.
     let mut by_scope: Vec<(SpanRow, usize)> = Vec::new();
     let mut by_signature: Vec<(StringId, usize)> = Vec::new();
     let mut members: Vec<usize> = Vec::new();
     for trace in (0..set.traces.len()).map(TraceRow::from_index) {
         let list = cx.calls().of(trace);
-        if list.len() < least {
+        if !enough(&mut list.iter()) {
             continue;
         }
         by_scope.clear();
         by_scope.extend(list.iter().enumerate().map(|(i, call)| (call.scope, i)));
         by_scope.sort_unstable();
-        for own in by_scope.chunk_by(|a, b| a.0 == b.0).filter(|own| own.len() >= least) {
+        for own in by_scope.chunk_by(|a, b| a.0 == b.0).filter(|own| enough(&mut own.iter().map(|(_, i)| &list[*i]))) {
             // Calls of one execution in order of start, so that what lies between two of a group is seen.
             members.clear();
             members.extend(own.iter().map(|(_, i)| *i));
             by_signature.clear();
             by_signature.extend(members.iter().map(|i| (list[*i].signature, *i)));
             by_signature.sort_unstable();
-            for equal in by_signature.chunk_by(|a, b| a.0 == b.0).filter(|equal| equal.len() >= least) {
+            for equal in by_signature.chunk_by(|a, b| a.0 == b.0).filter(|equal| enough(&mut equal.iter().map(|(_, i)| &list[*i]))) {
                 let calls: Vec<usize> = equal.iter().map(|(_, i)| *i).collect();
                 let waves = waves(set, list, &members, &calls);
                 each(Group { trace, scope: own[0].0, calls: calls.iter().map(|i| list[*i]).collect(), waves });
@@ -120,7 +143,7 @@ fn waves(set: &TraceSet, list: &[Call], members: &[usize], own: &[usize]) -> Vec
 }
 
 /// Pessimistic and optimistic edits of a group.
-pub type Plan = fn(&TraceSet, &Group) -> (Edit, Edit);
+pub type Plan<'p> = &'p dyn Fn(&TraceSet, &Group) -> (Edit, Edit);
 
 /// All occurrences of one finding.
 pub struct Pattern {
@@ -135,11 +158,7 @@ pub struct Patterns(BTreeMap<(String, String, String), Pattern>);
 impl Patterns {
     /// Adds a group under the service and name of its scope.
     pub fn add(&mut self, cx: &Context<'_>, group: Group) {
-        let session = cx.session;
-        let set = &session.traces;
-        let scope = entry_of(set, group.scope);
-        let service = set.service_name(&session.strings, scope).to_string();
-        let name = crate::analysis::normalize::name(set.name(&session.strings, scope)).text;
+        let (service, name) = place_of(cx, group.scope);
         let key = (service, name, cx.calls().texts.get(group.calls[0].signature).to_string());
         self.0.entry(key).or_insert(Pattern { groups: Vec::new() }).groups.push(group);
     }
@@ -151,6 +170,7 @@ impl Patterns {
 }
 
 /// What a rule says about a pattern.
+#[derive(Default)]
 pub struct Words {
     /// Title, from the number of calls of the worst occurrence and the operation.
     pub title: String,
@@ -162,6 +182,24 @@ pub struct Words {
     pub caveats: Vec<String>,
     /// What to do.
     pub remedies: Vec<String>,
+    /// Sentences that follow the claim.
+    pub note: String,
+    /// More proof.
+    pub evidence: Vec<Evidence>,
+    /// Severity is at most info: what it says is worth knowing, and may be right as it is.
+    pub mild: bool,
+    /// What lies between the calls belongs to their cost.
+    pub pauses: bool,
+    /// What it is about, where that is not the first call's operation.
+    pub subject: String,
+}
+
+/// Service and normalised name of the handler that an execution belongs to.
+pub fn place_of(cx: &Context<'_>, scope: SpanRow) -> (String, String) {
+    let set = &cx.session.traces;
+    let scope = entry_of(set, scope);
+    let service = set.service_name(&cx.session.strings, scope).to_string();
+    (service, crate::analysis::normalize::name(set.name(&cx.session.strings, scope)).text)
 }
 
 /// Makes the finding of a pattern. `worth` decides with the worst pessimistic saving share whether to report at all.
@@ -171,7 +209,7 @@ pub fn finding(
     of_traces: usize,
     (service, endpoint): (String, String),
     pattern: &Pattern,
-    plan: Plan,
+    plan: Plan<'_>,
     words: Words,
 ) -> Finding {
     let session = cx.session;
@@ -192,7 +230,7 @@ pub fn finding(
         for g in groups {
             let (low, high) = plan(set, g);
             (low_edit, high_edit) = (low_edit.and(low), high_edit.and(high));
-            taken = taken.saturating_add(g.sum_and_union(set).1);
+            taken = taken.saturating_add(if words.pauses { g.extent(set) } else { g.sum_and_union(set).1 });
         }
         cost = cost.saturating_add(taken);
         let whole = clipped.duration(root);
@@ -211,7 +249,7 @@ pub fn finding(
     let worst = pattern.groups.iter().filter(|g| g.trace == worst_trace).max_by_key(|g| (g.calls.len(), std::cmp::Reverse(g.scope)));
     let worst = worst.unwrap_or(&pattern.groups[0]);
     let worst_share = if worst_root > 0 { worst_saving as f64 / worst_root as f64 } else { 0.0 };
-    let score = score(worst_share, worst_saving);
+    let score = if words.mild { score(worst_share, worst_saving).min(74.0) } else { score(worst_share, worst_saving) };
     let (sum, union) = worst.sum_and_union(set);
     let trace_text = |t: TraceRow| session.strings.get(set.traces.id[t.index()]).to_string();
     let id = |s: SpanRow| set.id_text(&session.strings, set.spans.id[s.index()]);
@@ -227,10 +265,13 @@ pub fn finding(
     };
     let begin = |t: TraceRow| set.traces.root[t.index()].get().map_or(0, |r| set.spans.start_ns[r.index()]);
     let distinct = worst.distinct().map_or("values not recorded".to_string(), |d| format!("{d} distinct"));
-    let shown = cx.calls().texts.get(worst.calls[0].shown);
-    let message = format!(
+    let (shown, named) = match words.subject.as_str() {
+        "" => (cx.calls().texts.get(worst.calls[0].shown), cx.calls().texts.get(worst.calls[0].signature)),
+        subject => (subject, subject),
+    };
+    let mut message = format!(
         "{} calls of {} by {} in one request ({distinct}), {}, {} in sum, {} of wall time, of a request of {}; {} of {} traces.",
-        worst.calls.len(),
+        worst.count(),
         shown,
         if service.is_empty() { "an unnamed service" } else { &service },
         if worst.concurrency(set) < 1.5 { "one after the other" } else { "several at a time" },
@@ -240,6 +281,10 @@ pub fn finding(
         by_trace.len(),
         of_traces
     );
+    if !words.note.is_empty() {
+        message.push(' ');
+        message.push_str(&words.note);
+    }
     let callee = set.service_name(&session.strings, first).to_string();
     let trace_view = ViewRef { trace: Some(trace_text(worst_trace)), span: Some(id(first)), ..ViewRef::of(View::Traces) };
     let service_view =
@@ -247,20 +292,33 @@ pub fn finding(
     let mut cover: Vec<SpanRow> = pattern.groups.iter().flat_map(Group::spans).collect();
     cover.sort_unstable();
     cover.dedup();
+    let (file, line) = super::call_place::location(session, first, worst.scope).unwrap_or_default();
+    let mut evidence = vec![
+        Evidence { text: format!("{} calls {under}, the first is span {}.", worst.count(), id(first)), view: trace_view },
+        Evidence {
+            text: format!(
+                "All calls of it: durations, errors, callers. In the worst request a fix saves {}, {} of it.",
+                format_ns(worst_saving as f64),
+                format_share(worst_share)
+            ),
+            view: service_view,
+        },
+    ];
+    evidence.extend(words.evidence);
     Finding {
         rule: rule.id,
-        fingerprint: fingerprint(rule.id, &[&service, &endpoint, cx.calls().texts.get(worst.calls[0].signature)]),
+        fingerprint: fingerprint(rule.id, &[&service, &endpoint, named]),
         severity: Severity::of_score(score).unwrap_or(Severity::Info),
         score: score.round() as u32,
         confidence: words.confidence,
         tier: String::new(),
         title: words
             .title
-            .replace("{n}", &worst.calls.len().to_string())
+            .replace("{n}", &worst.count().to_string())
             .replace("{op}", &short(shown))
             .replace("{endpoint}", &short(&endpoint)),
         message,
-        subject: Subject { kind: "span-group", name: shown.to_string(), service, path: vec![endpoint], ..Subject::default() },
+        subject: Subject { kind: "span-group", name: shown.to_string(), service, path: vec![endpoint], file, line },
         share: mean_share(&shares).map(|s| ShareOf::new(s, "request")),
         impact: Impact {
             amount: cost,
@@ -269,19 +327,9 @@ pub fn finding(
             recoverable_high: high_sum.min(cost),
             model: words.model.to_string(),
         },
-        evidence: vec![
-            Evidence { text: format!("{} calls {under}, the first is span {}.", worst.calls.len(), id(first)), view: trace_view },
-            Evidence {
-                text: format!(
-                    "All calls of it: durations, errors, callers. In the worst request a fix saves {}, {} of it.",
-                    format_ns(worst_saving as f64),
-                    format_share(worst_share)
-                ),
-                view: service_view,
-            },
-        ],
+        evidence,
         occurrences: Occurrences {
-            count: pattern.groups.iter().map(|g| g.calls.len() as u64).sum(),
+            count: pattern.groups.iter().map(|g| g.count() as u64).sum(),
             traces: by_trace.len() as u64,
             of_traces: of_traces as u64,
             exemplars: ranked.iter().take(5).map(|(_, t, _)| exemplar(*t)).collect(),
@@ -326,18 +374,8 @@ pub(super) fn short(text: &str) -> String {
     if text.chars().count() <= 80 { text.to_string() } else { text.chars().take(79).chain(['…']).collect() }
 }
 
-/// Advice for one call instead of many, by what is called.
-pub fn batch_remedies(category: Category) -> Vec<String> {
-    let text = match category {
-        Category::Db => {
-            "Fetch all rows with one statement: a join, `WHERE id IN (…)`, or the ORM's eager loading (JOIN FETCH, Include, select_related, Preload, with())."
-        }
-        Category::Cache => "Use one MGET or a pipeline for all keys.",
-        Category::Http => {
-            "Ask for all items at once: a batch endpoint or a list parameter; DataLoader-style collecting where the callers are scattered."
-        }
-        Category::Rpc | Category::Service => "Add a method that takes a list, or collect the ids first and ask once.",
-        Category::Messaging => "Publish in batches (sendBatch, linger and batch size of the producer).",
-    };
-    vec![text.to_string()]
+/// By falling score, then fingerprint.
+pub fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.fingerprint.cmp(&b.fingerprint)));
+    findings
 }

@@ -1,7 +1,7 @@
 //! The same call with the same values again within one execution: the first answer would do.
 
-use super::chatty::{Group, Patterns, Words, finding, groups};
-use super::chatty_n_plus_one::sorted;
+use super::call_facts::Ending;
+use super::chatty::{Group, NO_CALLS, Patterns, Words, finding, groups, sorted};
 use super::finding::{Confidence, Rule, Threshold};
 use super::{Context, Detector, Outcome};
 use crate::analysis::replay::Edit;
@@ -60,7 +60,9 @@ impl Detector for Duplicate {
             visible += g.calls.len();
             let mut by_value: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
             for (i, call) in g.calls.iter().enumerate() {
-                if let Some(values) = call.values {
+                // What failed had to be asked again; what a cache answered costs nothing.
+                let answered = !call.cached && call.ending != Ending::Transient;
+                if let Some(values) = call.values.filter(|_| answered) {
                     by_value.entry(values).or_default().push(i);
                 }
             }
@@ -73,9 +75,7 @@ impl Detector for Duplicate {
             }
         });
         if calls == 0 {
-            return Outcome::NotChecked(
-                "no span is a call: none has kind client, a parent in another service, or database attributes".to_string(),
-            );
+            return Outcome::NotChecked(NO_CALLS.to_string());
         }
         let findings = patterns.places().map(|(place, p)| {
             let words = Words {
@@ -87,8 +87,9 @@ impl Detector for Duplicate {
                     "Keep the answer for the rest of the request (a request-scoped memo), or cache it with a short life.".to_string(),
                     "Where the calls overlap, let the later ones share the first (single flight).".to_string(),
                 ],
+                ..Words::default()
             };
-            finding(cx, &RULE, traces, place, &p, plan, words)
+            finding(cx, &RULE, traces, place, &p, &plan, words)
         });
         let over = format!("{visible} read calls with recorded values of {calls} calls in {traces} traces");
         Outcome::Checked { findings: sorted(findings.collect()), over }

@@ -1,7 +1,8 @@
 //! Many equal calls at the same time: load on the callee more than latency of the caller, and often one batch.
 
-use super::chatty::{Patterns, Words, batch_remedies, finding, groups};
-use super::chatty_n_plus_one::{matters, plan, sorted};
+use super::batch;
+use super::chatty::{NO_CALLS, Patterns, Words, finding, groups, sorted};
+use super::chatty_n_plus_one::{matters, plan};
 use super::finding::{Confidence, Rule, Threshold};
 use super::{Context, Detector, Outcome};
 
@@ -58,9 +59,7 @@ impl Detector for FanOut {
             }
         });
         if calls == 0 {
-            return Outcome::NotChecked(
-                "no span is a call: none has kind client, a parent in another service, or database attributes".to_string(),
-            );
+            return Outcome::NotChecked(NO_CALLS.to_string());
         }
         let findings = patterns.places().map(|(place, p)| {
             let first = &p.groups[0];
@@ -73,9 +72,10 @@ impl Detector for FanOut {
                 model: "Replay of the requests with one batched call per wave, or one for all; what the callee is spared in load is not in it.",
                 confidence: if first.distinct().is_some() { Confidence::Likely } else { Confidence::Possible },
                 caveats,
-                remedies: batch_remedies(first.calls[0].category),
+                remedies: batch::remedies(cx.session, &first.calls[0]),
+                ..Words::default()
             };
-            finding(cx, &RULE, traces, place, &p, plan, words)
+            finding(cx, &RULE, traces, place, &p, &plan, words)
         });
         Outcome::Checked { findings: sorted(findings.collect()), over: format!("{calls} calls in {traces} traces") }
     }

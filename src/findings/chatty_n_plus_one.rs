@@ -1,6 +1,8 @@
 //! N+1: one execution makes the same call again and again, one after the other, with other values.
 
-use super::chatty::{Group, Patterns, Words, batch_bounds, batch_remedies, finding, groups};
+use super::batch;
+pub use super::chatty::sorted;
+use super::chatty::{Group, NO_CALLS, Patterns, Words, finding, groups};
 use super::finding::{Confidence, Rule, Threshold};
 use super::{Context, Detector, Outcome};
 use crate::analysis::replay::Edit;
@@ -49,10 +51,10 @@ pub fn matters(cx: &Context<'_>, rule: &Rule, g: &Group) -> bool {
     let (_, union) = g.sum_and_union(set);
     let scope = set.spans.duration_ns[g.scope.index()].max(1);
     let factor = if matches!(g.calls[0].category, Category::Cache | Category::Messaging) { 2.0 } else { 1.0 };
-    g.calls.len() as f64 >= cx.threshold(rule, "min_calls") * factor
+    g.count() as f64 >= cx.threshold(rule, "min_calls") * factor
         && (union as f64 / 1e6 >= cx.threshold(rule, "min_ms")
             || union as f64 / scope as f64 >= cx.threshold(rule, "min_share")
-            || g.calls.len() as f64 >= cx.threshold(rule, "many_calls"))
+            || g.count() as f64 >= cx.threshold(rule, "many_calls"))
 }
 
 /// One batch per wave with all gaps kept, and one batch for all without the gaps between the calls.
@@ -61,40 +63,17 @@ pub fn plan(set: &TraceSet, g: &Group) -> (Edit, Edit) {
     let mut low = Edit::default();
     for (i, &from) in g.waves.iter().enumerate() {
         let to = g.waves.get(i + 1).copied().unwrap_or(spans.len());
-        let (_, slow) = batch_bounds(set, &spans[from..to]);
+        let (_, slow) = batch::bounds(set, &g.calls[from..to]);
         low = low.and(Edit::batch(&spans[from..to], slow, true));
     }
-    let (fast, _) = batch_bounds(set, &spans);
+    let (fast, _) = batch::bounds(set, &g.calls);
     (low, Edit::batch(&spans, fast, false))
 }
-
-/// Part of the instrumentation names of object-relational mappers.
-const ORM: &[&str] = &[
-    "spring-data",
-    "hibernate",
-    "jpa",
-    "entityframework",
-    "sqlalchemy",
-    "django",
-    "activerecord",
-    "active_record",
-    "gorm",
-    "sequelize",
-    "prisma",
-    "typeorm",
-    "mongoose",
-    "sea-orm",
-    "diesel",
-    "jdbi",
-    "r2dbc",
-    "eloquent",
-    "doctrine",
-];
 
 /// How sure it is that the calls differ in their values; `None` where they are equal or nothing speaks for it.
 pub fn differ(cx: &Context<'_>, g: &Group) -> Option<Confidence> {
     let set = &cx.session.traces;
-    let n = g.calls.len();
+    let n = g.count();
     if let Some(distinct) = g.distinct() {
         // Some values may repeat; that is the duplicate rule's business too.
         return match distinct {
@@ -103,11 +82,19 @@ pub fn differ(cx: &Context<'_>, g: &Group) -> Option<Confidence> {
             _ => Some(Confidence::Likely),
         };
     }
-    let scope_name = cx.session.strings.get(set.spans.scope[g.calls[0].span.index()]).to_ascii_lowercase();
-    if ORM.iter().any(|o| scope_name.contains(o)) || n >= 15 {
+    if batch::by_mapper(cx.session, g.calls[0].span) || n >= 15 || spread(set, g) >= 0.5 {
         return Some(Confidence::Likely);
     }
     Some(Confidence::Possible)
+}
+
+/// Coefficient of variation of the durations: calls for different things take different times.
+fn spread(set: &TraceSet, g: &Group) -> f64 {
+    let n = g.calls.len() as f64;
+    let durations = || g.calls.iter().map(|c| set.spans.duration_ns[c.span.index()] as f64);
+    let mean = durations().sum::<f64>() / n;
+    let variance = durations().map(|d| (d - mean) * (d - mean)).sum::<f64>() / (n - 1.0).max(1.0);
+    if mean > 0.0 { variance.sqrt() / mean } else { 0.0 }
 }
 
 impl Detector for NPlusOne {
@@ -127,9 +114,7 @@ impl Detector for NPlusOne {
             }
         });
         if calls == 0 {
-            return Outcome::NotChecked(
-                "no span is a call: none has kind client, a parent in another service, or database attributes".to_string(),
-            );
+            return Outcome::NotChecked(NO_CALLS.to_string());
         }
         let findings = patterns.places().map(|(place, p)| {
             let first = &p.groups[0];
@@ -149,16 +134,11 @@ impl Detector for NPlusOne {
                 model: "Replay of the requests with one batched call: at worst it takes what the calls have in common once and the rest in sum, at best as long as the slowest of them.",
                 confidence,
                 caveats,
-                remedies: batch_remedies(first.calls[0].category),
+                remedies: batch::remedies(cx.session, &first.calls[0]),
+                ..Words::default()
             };
-            finding(cx, &RULE, traces, place, &p, plan, words)
+            finding(cx, &RULE, traces, place, &p, &plan, words)
         });
         Outcome::Checked { findings: sorted(findings.collect()), over: format!("{calls} calls in {traces} traces") }
     }
-}
-
-/// By falling score, then fingerprint.
-pub fn sorted(mut findings: Vec<super::finding::Finding>) -> Vec<super::finding::Finding> {
-    findings.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.fingerprint.cmp(&b.fingerprint)));
-    findings
 }

@@ -1,8 +1,7 @@
 //! The same call by several executions of one request: each hop repeats what another already asked.
 
 use super::calls::Call;
-use super::chatty::{Group, Patterns, Words, finding};
-use super::chatty_n_plus_one::sorted;
+use super::chatty::{Group, NO_CALLS, Patterns, Words, finding, sorted};
 use super::finding::{Confidence, Rule, Threshold};
 use super::{Context, Detector, Outcome};
 use crate::analysis::replay::Edit;
@@ -59,7 +58,7 @@ impl Detector for Transitive {
             }
             let Some(root) = set.traces.root[trace.index()].get() else { continue };
             let mut by_target: BTreeMap<StringId, Vec<Call>> = BTreeMap::new();
-            for call in list.iter().filter(|c| c.read_only) {
+            for call in list.iter().filter(|c| c.read_only && !cx.attempts().repeated.contains(&c.span)) {
                 by_target.entry(call.target).or_default().push(*call);
             }
             for own in by_target.into_values().filter(|own| own.len() >= least) {
@@ -74,9 +73,7 @@ impl Detector for Transitive {
             }
         }
         if total == 0 {
-            return Outcome::NotChecked(
-                "no span is a call: none has kind client, a parent in another service, or database attributes".to_string(),
-            );
+            return Outcome::NotChecked(NO_CALLS.to_string());
         }
         let traces = set.traces.len();
         let findings = patterns.places().map(|(place, p)| {
@@ -91,8 +88,9 @@ impl Detector for Transitive {
                     Vec::new()
                 },
                 remedies: RULE.remedies.iter().map(|r| (*r).to_string()).collect(),
+                ..Words::default()
             };
-            finding(cx, &RULE, traces, place, &p, plan, words)
+            finding(cx, &RULE, traces, place, &p, &plan, words)
         });
         Outcome::Checked { findings: sorted(findings.collect()), over: format!("{total} calls in {traces} traces") }
     }

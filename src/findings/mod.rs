@@ -4,7 +4,12 @@ pub mod active;
 pub mod allocation_in_hot_loop;
 pub mod allocation_pressure;
 pub mod allocation_sites;
+pub mod attempts;
+pub mod batch;
+pub mod call_facts;
+pub mod call_place;
 pub mod calls;
+pub mod chains;
 pub mod chatty;
 pub mod chatty_duplicate;
 pub mod chatty_fan_out;
@@ -23,6 +28,7 @@ pub mod cost_specs_work;
 pub mod costs;
 pub mod doctor;
 pub mod facts;
+pub mod fan_out_width;
 pub mod finding;
 pub mod heap_growth;
 pub mod hot_loop;
@@ -33,6 +39,8 @@ pub mod many_writes;
 pub mod merge;
 pub mod owner;
 pub mod path_table;
+pub mod pool_shape;
+pub mod pool_staircase;
 pub mod pool_wait;
 pub mod recording_clock_skew;
 pub mod recording_cpu_use;
@@ -51,6 +59,8 @@ pub mod recording_unfinished;
 pub mod regression_calls;
 pub mod regression_function;
 pub mod regression_operation;
+pub mod retry_storm;
+pub mod sequential_calls;
 pub mod settings;
 pub mod slow;
 pub mod slow_call;
@@ -63,6 +73,7 @@ use crate::analysis::weights::Selection;
 use crate::base::ids::ProfileId;
 use crate::model::Session;
 use active::Active;
+use attempts::AllAttempts;
 use calls::CallTable;
 use compare::Comparison;
 use costs::Costs;
@@ -107,8 +118,10 @@ pub const DETECTORS: &[&dyn Detector] = &[
     &cost_specs_system::SYNC_IO,
     &cost_specs_work::REGEX,
     &cost_specs_work::REGEX_COMPILE,
+    &fan_out_width::Width,
     &chatty_n_plus_one::NPlusOne,
     &chatty_fan_out::FanOut,
+    &pool_staircase::PoolStaircase,
     &chatty_duplicate::Duplicate,
     &chatty_transitive::Transitive,
     &slow_call::SlowCall,
@@ -117,6 +130,8 @@ pub const DETECTORS: &[&dyn Detector] = &[
     &large_payload::LargePayload,
     &connection_churn::ConnectionChurn,
     &pool_wait::PoolWait,
+    &sequential_calls::Sequential,
+    &retry_storm::RetryStorm,
     &recording_lost::Lost,
     &recording_samples::FewSamples,
     &recording_truncated::Truncated,
@@ -147,6 +162,7 @@ pub struct Context<'a> {
     calls: OnceCell<CallTable>,
     path: OnceCell<PathTable>,
     facts: OnceCell<Facts>,
+    attempts: OnceCell<AllAttempts>,
     comparison: OnceCell<Comparison>,
     active: RefCell<BTreeMap<ProfileId, Rc<Active<'a>>>>,
     costs: RefCell<BTreeMap<ProfileId, Rc<Costs>>>,
@@ -167,6 +183,7 @@ impl<'a> Context<'a> {
             calls: OnceCell::new(),
             path: OnceCell::new(),
             facts: OnceCell::new(),
+            attempts: OnceCell::new(),
             active: RefCell::default(),
             costs: RefCell::default(),
             trees: RefCell::default(),
@@ -224,6 +241,11 @@ impl<'a> Context<'a> {
     /// The attributes that tell sizes and outcomes, looked up on first use.
     pub fn facts(&self) -> &Facts {
         self.facts.get_or_init(|| Facts::new(&self.session.strings))
+    }
+
+    /// Calls that were made again because they failed, found on first use.
+    pub fn attempts(&self) -> &AllAttempts {
+        self.attempts.get_or_init(|| AllAttempts::new(&self.session.traces, self.calls()))
     }
 
     /// A threshold's value: the user's, or the rule's default; 0 for an unknown name.

@@ -49,6 +49,8 @@ pub enum Step {
     Together(Vec<Calls>),
     /// Calls of a callee of its own.
     Act(acts::Act),
+    /// The same one after the other, with about so many microseconds of own work between them.
+    InTurn(Vec<Calls>, u32),
 }
 
 /// Calls of one kind.
@@ -109,6 +111,11 @@ pub enum How {
     Once,
     /// Only the first of the whole request is made; later ones wait for its answer.
     OncePerTrace,
+    /// One after the other, each so many times: all attempts but the last fail. The pause after a failure, microseconds,
+    /// doubles each time.
+    Retried(u32, u32),
+    /// Once, and in every sixth request so many microseconds late.
+    Late(u32),
 }
 
 /// What calls ask for.

@@ -1,7 +1,7 @@
 //! What looks like a defect and is none: rules must stay silent on it.
 
-use super::plants::{place, query};
-use super::{Calls, Count, Dice, How, Step, System, Values};
+use super::plants::{place, query, table};
+use super::{Calls, Count, Dice, How, Step, System, Target, Values};
 
 /// Puts up to three harmless things into a system.
 pub fn near_misses(system: &mut System, dice: &mut Dice) {
@@ -18,7 +18,20 @@ pub fn near_misses(system: &mut System, dice: &mut Dice) {
             system.ops[row].steps.extend(super::plants_latency::near_miss(dice));
             continue;
         }
-        let calls = match dice.below(4) {
+        if dice.chance(20) {
+            dependent(system, row, dice);
+            system.ops[row].steps.push(Step::Work(dice.range(2500, 6000)));
+            continue;
+        }
+        let calls = match dice.below(5) {
+            // A call that fails once, is made again after a pause, and succeeds.
+            4 => Calls {
+                target: query(system, dice, 1000, 4000),
+                count: Count::Fixed(dice.range(1, 2)),
+                how: How::Retried(2, dice.range(15_000, 30_000)),
+                values: Values::Distinct,
+                gap_us: dice.range(200, 800),
+            },
             // Too few to be a loop over data.
             0 => Calls {
                 target: query(system, dice, 1000, 4000),
@@ -58,4 +71,21 @@ pub fn near_misses(system: &mut System, dice: &mut Dice) {
         system.ops[row].steps.push(Step::Calls(calls));
         system.ops[row].steps.push(Step::Work(dice.range(2500, 6000)));
     }
+}
+
+/// Two calls that must come in this order: a row that is written and then read, or a key that the first answer gave.
+fn dependent(system: &mut System, row: usize, dice: &mut Dice) {
+    let with = |target: Target, change: &dyn Fn(&str) -> String| match target {
+        Target::Query { text, overhead_us, rows_us } => Target::Query { text: change(&text), overhead_us, rows_us },
+        other => other,
+    };
+    let (first, second) = (query(system, dice, 4000, 9000), query(system, dice, 4000, 9000));
+    let (first, second) = if dice.chance(50) {
+        let name = table(&first);
+        (with(first, &|_| format!("INSERT INTO {name} (a, b) VALUES (?)")), second)
+    } else {
+        let key = dice.range(100_000, 999_999).to_string();
+        (with(first, &|text| text.replace('?', &key)), with(second, &|text| text.replace('?', &key)))
+    };
+    system.ops[row].steps.push(Step::InTurn(vec![Calls::one(first), Calls::one(second)], dice.range(50, 700)));
 }

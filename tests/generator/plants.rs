@@ -44,6 +44,10 @@ pub const PLANTS: &[(&str, Plant)] = &[
     ("large-payload", latency::large_answer),
     ("connection-churn", latency::connection_churn),
     ("pool-wait", latency::pool_wait),
+    ("retry-storm", retries),
+    ("sequential-calls", in_turn),
+    ("pool-staircase", pool),
+    ("fan-out-width", straggler),
 ];
 
 const SERVICES: [&str; 8] = ["gateway", "cart", "stock", "price", "user", "mail", "search", "report"];
@@ -183,10 +187,10 @@ fn fan_out(system: &mut System, dice: &mut Dice) -> Truth {
     let target = query(system, dice, 15_000, 40_000);
     let row = place(system, dice);
     let marker = table(&target);
-    let workers = dice.range(6, 16);
+    let workers = dice.range(6, 24);
     let calls = Calls { target, count: items(dice, 20), how: How::Parallel(workers), values: Values::Distinct, gap_us: 0 };
     let repaired = planted(system, row, calls, How::Batched(0.01 + 0.05 * dice.unit()));
-    Truth { rule: "chatty-fan-out", marker, allowed: &[], repaired }
+    Truth { rule: "chatty-fan-out", marker, allowed: &["pool-staircase", "fan-out-width"], repaired }
 }
 
 fn duplicate(system: &mut System, dice: &mut Dice) -> Truth {
@@ -219,7 +223,83 @@ fn transitive(system: &mut System, dice: &mut Dice) -> Truth {
     for (ops, how) in [(&mut system.ops, How::Serial), (&mut repaired.ops, How::OncePerTrace)] {
         for op in ops.iter_mut() {
             op.steps.insert(0, Step::Calls(Calls { how, ..calls.clone() }));
+            op.steps.insert(1, Step::Work(4000));
         }
     }
     Truth { rule: "chatty-transitive", marker, allowed: &[], repaired }
+}
+
+/// A call that fails again and again before it succeeds.
+fn retries(system: &mut System, dice: &mut Dice) -> Truth {
+    let target = query(system, dice, 4000, 20_000);
+    let row = place(system, dice);
+    let marker = table(&target);
+    let values = if dice.chance(20) { Values::Hidden } else { Values::Distinct };
+    let pause = [0, 2000, 20_000][dice.below(3) as usize];
+    let attempts = dice.range(3, 6);
+    let calls = Calls { target, count: Count::Fixed(1), how: How::Retried(attempts, pause), values, gap_us: 0 };
+    let repaired = planted(system, row, calls, How::Serial);
+    Truth { rule: "retry-storm", marker, allowed: &["slow-query"], repaired }
+}
+
+/// The same statement on a table whose name begins with a marker.
+fn marked(target: Target, marker: &str, n: usize) -> Target {
+    let own = table(&target);
+    match target {
+        Target::Query { text, overhead_us, rows_us } => {
+            Target::Query { text: text.replace(&own, &format!("{marker}_{}", letters(n))), overhead_us, rows_us }
+        }
+        other @ Target::Op { .. } => other,
+    }
+}
+
+/// Different calls one after the other, of which none needs another's answer.
+fn in_turn(system: &mut System, dice: &mut Dice) -> Truth {
+    let row = place(system, dice);
+    let marker = table(&query(system, dice, 1, 2));
+    let mut all = Vec::new();
+    for k in 0..dice.range(3, 5) as usize {
+        // Half of them ask services of their own, half one database.
+        let target = if dice.chance(50) {
+            marked(query(system, dice, 80_000, 160_000), &marker, k)
+        } else {
+            let callee = system.ops.len();
+            let mut new = op(callee, dice, "part");
+            new.name = format!("GET /{marker}-{}", letters(k));
+            new.service = format!("{}-{}", new.service, letters(callee));
+            new.steps.push(Step::Work(dice.range(80_000, 160_000)));
+            system.ops.push(new);
+            Target::Op { op: callee, net_us: dice.range(200, 900) }
+        };
+        all.push(Calls::one(target));
+    }
+    let mut repaired = system.clone();
+    system.ops[row].steps.push(Step::InTurn(all.clone(), dice.range(50, 700)));
+    repaired.ops[row].steps.push(Step::Together(all));
+    Truth { rule: "sequential-calls", marker, allowed: &["slow-call", "slow-query"], repaired }
+}
+
+/// Calls that wait for a pool; the repaired one is twice as large.
+fn pool(system: &mut System, dice: &mut Dice) -> Truth {
+    let target = query(system, dice, 15_000, 40_000);
+    let row = place(system, dice);
+    let marker = table(&target);
+    let workers = dice.range(2, 5);
+    let calls = Calls { target, count: items(dice, 5 * workers), how: How::Parallel(workers), values: Values::Distinct, gap_us: 0 };
+    let repaired = planted(system, row, calls, How::Parallel(2 * workers));
+    Truth { rule: "pool-staircase", marker, allowed: &["chatty-fan-out", "fan-out-width"], repaired }
+}
+
+/// One of several different calls at once is late in some requests.
+fn straggler(system: &mut System, dice: &mut Dice) -> Truth {
+    let row = place(system, dice);
+    let marker = table(&query(system, dice, 1, 2));
+    let mut all: Vec<Calls> =
+        (0..dice.range(5, 8) as usize).map(|k| Calls::one(marked(query(system, dice, 10_000, 20_000), &marker, k))).collect();
+    let mut repaired = system.clone();
+    repaired.ops[row].steps.push(Step::Together(all.clone()));
+    let late = dice.below(all.len() as u32) as usize;
+    all[late].how = How::Late(dice.range(120_000, 300_000));
+    system.ops[row].steps.push(Step::Together(all));
+    Truth { rule: "fan-out-width", marker, allowed: &["slow-query"], repaired }
 }

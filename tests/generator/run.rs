@@ -32,20 +32,20 @@ pub struct Span {
 pub fn spans(system: &System) -> Vec<Span> {
     let mut out = Vec::new();
     for trace in 0..system.traces {
-        let mut run = Run { system, trace, done: BTreeMap::new(), spans: Some(&mut out), next: trace << 20, late: 0 };
+        let mut run = Run { system, trace, done: BTreeMap::new(), spans: Some(&mut out), next: trace << 20, late: 0, delay: 0 };
         run.request();
     }
     out
 }
 
-/// Durations of all requests, nanoseconds.
-pub fn durations(system: &System) -> Vec<i64> {
-    (0..system.traces)
-        .map(|trace| {
-            let mut run = Run { system, trace, done: BTreeMap::new(), spans: None, next: trace << 20, late: 0 };
-            run.request()
-        })
-        .collect()
+/// Of all requests the time until each is done, and until each is answered: messages are handled after the answer.
+/// Nanoseconds.
+pub fn durations(system: &System) -> (i64, i64) {
+    (0..system.traces).fold((0, 0), |(done, answered), trace| {
+        let mut run = Run { system, trace, done: BTreeMap::new(), spans: None, next: trace << 20, late: 0, delay: 0 };
+        let answer = run.request();
+        (done + answer.max(run.late - run.begin()), answered + answer)
+    })
 }
 
 fn text_hash(text: &str, more: u64) -> u64 {
@@ -61,16 +61,22 @@ pub(super) struct Run<'a> {
     next: u64,
     /// End of the last work that nobody waits for.
     late: i64,
+    /// By how much the next query is late, nanoseconds.
+    delay: i64,
 }
 
 /// Beginning of the first request; one request a second.
 const EPOCH: i64 = 1_700_000_000_000_000_000;
 
 impl Run<'_> {
+    fn begin(&self) -> i64 {
+        EPOCH + self.trace as i64 * 1_000_000_000
+    }
+
+    /// Executes the request; gives the time until it is answered.
     fn request(&mut self) -> i64 {
-        let start = EPOCH + self.trace as i64 * 1_000_000_000;
-        // Messages belong to the request: it is done when they are handled.
-        self.handler(0, 0, start, 1).max(self.late) - start
+        let start = self.begin();
+        self.handler(0, 0, start, 1) - start
     }
 
     /// From 0 to 1 for this place.
@@ -95,8 +101,9 @@ impl Run<'_> {
         attributes: Vec<(&'static str, String)>,
     ) {
         let trace = self.trace;
+        let error = attributes.iter().any(|(key, _)| *key == "error.type");
         if let Some(spans) = self.spans.as_mut() {
-            spans.push(Span { trace, id, parent, service: service.into(), name: name.into(), kind, start, end, attributes, error: false });
+            spans.push(Span { trace, id, parent, service: service.into(), name: name.into(), kind, start, end, attributes, error });
         }
     }
 
@@ -127,6 +134,16 @@ impl Run<'_> {
                 Step::Together(all) => {
                     let ends = all.iter().enumerate().map(|(k, calls)| self.calls(op, calls, id, now, hash(&[here, k as u64])));
                     ends.max().unwrap_or(now)
+                }
+                Step::InTurn(all, gap_us) => {
+                    let mut at = now;
+                    for (k, calls) in all.iter().enumerate() {
+                        if k > 0 {
+                            at += self.work(*gap_us, hash(&[here, k as u64]), 1);
+                        }
+                        at = self.calls(op, calls, id, at, hash(&[here, k as u64]));
+                    }
+                    at
                 }
             };
         }
@@ -177,6 +194,25 @@ impl Run<'_> {
                     }
                 }
             }
+            How::Late(late_us) => {
+                if self.trace % 6 == self.system.seed % 6 {
+                    self.delay = i64::from(late_us) * US;
+                }
+                now = self.call(op, calls, 0, parent, now, place);
+            }
+            How::Retried(attempts, pause_us) => {
+                for k in 0..n {
+                    if k > 0 {
+                        now += self.work(calls.gap_us, hash(&[place, u64::from(k)]), 1);
+                    }
+                    for attempt in 1..attempts {
+                        let here = hash(&[place, u64::from(k), u64::from(attempt), 13]);
+                        now = self.failure(op, calls, k, parent, now, place);
+                        now += self.work(pause_us << (attempt - 1).min(6), here, 1);
+                    }
+                    now = self.call(op, calls, k, parent, now, place);
+                }
+            }
             How::Parallel(workers) => {
                 let mut free = vec![start; workers.clamp(1, n.max(1)) as usize];
                 for k in 0..n {
@@ -189,9 +225,8 @@ impl Run<'_> {
             }
             How::Batched(part) => {
                 let costs: Vec<(i64, i64)> = (0..n).map(|k| self.cost(calls, k, start, place)).collect();
-                let overhead = costs.iter().map(|c| c.0).min().unwrap_or(0);
                 let rows: i64 = costs.iter().map(|c| c.1).sum();
-                let slowest = costs.iter().map(|c| c.1).max().unwrap_or(0);
+                let (overhead, slowest) = costs.iter().copied().max_by_key(|c| c.1).unwrap_or((0, 0));
                 now += overhead + ((rows as f64 * part) as i64).max(slowest);
             }
         }
@@ -219,10 +254,8 @@ impl Run<'_> {
         }
     }
 
-    /// One call with its spans; gives its end.
-    fn call(&mut self, op: usize, calls: &Calls, k: u32, parent: u64, start: i64, place: u64) -> i64 {
-        let system = self.system;
-        let service = &system.ops[op].service;
+    /// Span name and attributes of a call.
+    fn asked(&self, calls: &Calls, k: u32, place: u64) -> (String, Vec<(&'static str, String)>) {
         let here = hash(&[place, u64::from(k), 7]);
         let value = match calls.values {
             Values::Distinct => Some((hash(&[here, self.trace, 11]) % 1_000_000).to_string()),
@@ -232,27 +265,53 @@ impl Run<'_> {
         };
         match &calls.target {
             Target::Query { text, .. } => {
-                let (overhead, rows) = self.cost(calls, k, start, place);
-                let end = start + overhead + rows;
-                let id = self.id();
                 let statement = value.map_or(text.clone(), |v| text.replace('?', &v));
                 let attributes = vec![("db.system", "postgresql".to_string()), ("db.statement", statement)];
-                self.emit(id, parent, service, text.split(' ').next().unwrap_or("query"), 3, (start, end), attributes);
-                end
+                (text.split(' ').next().unwrap_or("query").to_string(), attributes)
+            }
+            Target::Op { op: callee, .. } => {
+                let callee = &self.system.ops[*callee];
+                let (verb, path) = callee.name.split_once(' ').unwrap_or(("GET", "/"));
+                let mut attributes = vec![("http.request.method", verb.to_string())];
+                if let Some(value) = value {
+                    attributes.push(("url.full", format!("http://{}{path}/{value}", callee.service)));
+                }
+                (callee.name.clone(), attributes)
+            }
+        }
+    }
+
+    /// One call that fails on its way; gives its end. It takes what the call would have taken at the least.
+    fn failure(&mut self, op: usize, calls: &Calls, k: u32, parent: u64, start: i64, place: u64) -> i64 {
+        let system = self.system;
+        let (overhead, rows) = self.cost(calls, k, start, place);
+        let end = start + overhead + rows / 2;
+        let (name, mut attributes) = self.asked(calls, k, place);
+        attributes.push(("error.type", "timeout".to_string()));
+        let id = self.id();
+        self.emit(id, parent, &system.ops[op].service, &name, 3, (start, end), attributes);
+        end
+    }
+
+    /// One call with its spans; gives its end.
+    fn call(&mut self, op: usize, calls: &Calls, k: u32, parent: u64, start: i64, place: u64) -> i64 {
+        let system = self.system;
+        let service = &system.ops[op].service;
+        let (name, attributes) = self.asked(calls, k, place);
+        let (id, end);
+        match &calls.target {
+            Target::Query { .. } => {
+                let (overhead, rows) = self.cost(calls, k, start, place);
+                end = start + overhead + rows + std::mem::take(&mut self.delay);
+                id = self.id();
             }
             Target::Op { op: callee, net_us } => {
                 let net = i64::from(*net_us) * US;
-                let id = self.id();
-                let end = self.handler(*callee, id, start + net, here) + net;
-                let name = &system.ops[*callee].name;
-                let mut attributes = vec![("http.request.method", name.split(' ').next().unwrap_or("GET").to_string())];
-                if let Some(value) = value {
-                    let path = name.split(' ').nth(1).unwrap_or("/");
-                    attributes.push(("url.full", format!("http://{}{path}/{value}", system.ops[*callee].service)));
-                }
-                self.emit(id, parent, service, name, 3, (start, end), attributes);
-                end
+                id = self.id();
+                end = self.handler(*callee, id, start + net, hash(&[place, u64::from(k), 7])) + net;
             }
         }
+        self.emit(id, parent, service, &name, 3, (start, end), attributes);
+        end
     }
 }

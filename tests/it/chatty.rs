@@ -24,7 +24,11 @@ fn the_positive_of_jaeger_is_found_and_its_near_miss_is_not_called_n_plus_one() 
     assert!(0 < f.impact.recoverable_low && f.impact.recoverable_low <= f.impact.recoverable_high && f.impact.recoverable_high < root);
     let engine = open("otlp/jaeger--n_plus_one_near_miss.json").unwrap();
     assert!(found(&engine, "chatty-n-plus-one").is_empty(), "{:#?}", engine.report.findings);
-    assert_eq!(found(&engine, "chatty-fan-out").len(), 1);
+    // Ten calls by three workers: a fan-out, and a pool.
+    let pools = found(&engine, "pool-staircase");
+    assert_eq!(pools.len(), 1, "{:#?}", engine.report.findings);
+    assert!(pools[0].message.contains("they wait for a pool of 3"), "{}", pools[0].message);
+    assert!(pools[0].also.iter().any(|r| r.rule == "chatty-fan-out"), "{:#?}", pools[0].also);
 }
 
 #[test]
