@@ -9,7 +9,9 @@ use hotspan::model::Source;
 use std::io::Cursor;
 
 /// Small enough that a target stays fast, large enough that limits are met.
-const LIMITS: Limits = Limits { max_bytes: 1 << 24, max_rows: 1 << 16, max_json_depth: 512, max_inflate_ratio: 1100 };
+fn limits() -> Limits {
+    Limits { max_bytes: 1 << 24, max_rows: 1 << 16, ..Limits::default() }
+}
 
 /// Opens the bytes as the command and the page do.
 pub fn any(bytes: &[u8]) {
@@ -31,7 +33,7 @@ pub fn format(id: &str, bytes: &[u8]) {
         source: SourceId::from_index(0),
         file_name: "x",
         ledger: Default::default(),
-        limits: LIMITS,
+        limits: limits(),
         progress: &mut |_| true,
         consumed: Default::default(),
         timeline: None,
