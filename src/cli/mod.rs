@@ -10,6 +10,7 @@ mod load;
 mod pick;
 mod threads;
 mod top;
+mod top_categories;
 mod traces;
 mod what_if;
 

@@ -57,11 +57,13 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum SortBy {
     #[value(name = "self")]
     Own,
     Total,
+    /// Kinds of work instead of functions: each active sample counts in one
+    Category,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -134,6 +136,11 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let weights = weights_where(session, profile, value, |t| {
         wanted.as_ref().is_none_or(|list| t.is_some_and(|t: ThreadId| list.get(t.index()).copied().unwrap_or(false)))
     });
+    let limit = if args.limit == 0 { usize::MAX } else { args.limit };
+    if args.by == SortBy::Category {
+        write_out(None, &super::top_categories::print(session, profile, wanted.as_deref(), args.json, limit)?)?;
+        return load::status(all_read);
+    }
     let granularity = match args.granularity {
         RowsBy::Functions => Granularity::Functions,
         RowsBy::Filefunctions => Granularity::FileFunctions,
@@ -145,11 +152,10 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     table.sort(
         session,
         match args.by {
-            SortBy::Own => By::Own,
             SortBy::Total => By::Total,
+            SortBy::Own | SortBy::Category => By::Own,
         },
     );
-    let limit = if args.limit == 0 { usize::MAX } else { args.limit };
     let rows: Vec<Row> = table.rows.iter().take(limit).map(|e| row(session, e, args.granularity == RowsBy::Addresses)).collect();
     let of = &p.value_types[value];
     let file = session.sources.get(p.source.index()).map_or("", |s| s.file.as_str());

@@ -109,9 +109,20 @@ pub fn cpu_profiles<'a>(session: &'a Session) -> Vec<(ProfileId, &'a Profile)> {
 impl<'a> Active<'a> {
     /// Counts the active samples of a profile. Linear in samples and stacks, but for the classification of names.
     pub fn new(session: &'a Session, id: ProfileId, profile: &'a Profile) -> Active<'a> {
+        Active::of_threads(session, id, profile, None)
+    }
+
+    /// The same of some threads alone, by position.
+    pub fn of_threads(session: &'a Session, id: ProfileId, profile: &'a Profile, wanted: Option<&[bool]>) -> Active<'a> {
         let s = &session.symbols;
         let value = shown_value(profile);
-        let (counts, counted) = counts(profile);
+        let (mut counts, counted) = counts(profile);
+        if let Some(wanted) = wanted {
+            let of = |i: usize| profile.samples.thread.get(i).and_then(|t| wanted.get(t.index())).copied().unwrap_or(false);
+            for (_, count) in counts.iter_mut().enumerate().filter(|(i, _)| !of(*i)) {
+                *count = 0;
+            }
+        }
         let mut out = Active {
             session,
             id,

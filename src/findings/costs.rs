@@ -3,8 +3,10 @@
 
 use super::active::Active;
 use super::owner::is_interpreter;
+use super::partition::{DOMAIN, Partition, part_name};
 use crate::analysis::categories::names;
 use crate::base::ids::{FuncId, StackId};
+use std::collections::BTreeMap;
 
 /// What a function's name tells beside its categories; bits from the top, so that they never meet those of the taxonomy.
 const TRAITS: [(&str, u64); 10] = [
@@ -89,31 +91,6 @@ const MODULE_INIT: [&str; 5] = ["<module>", "_find_and_load", "Module._compile",
 /// Functions in which a thread of the program is made to collect or to wait for the collector (PROFILES 2.1).
 const ASSIST: [&str; 4] = ["runtime.gcAssistAlloc", "satisfy_failed_allocation", "alloc_page_stall", "ShenandoahPacer"];
 
-/// Kinds of work that are looked for outermost when a sample is charged to one kind.
-const DOMAIN: [&str; 21] = [
-    "compression",
-    "crypto",
-    "sync_io",
-    "classload",
-    "rpc",
-    "logging",
-    "serialization",
-    "dbdriver",
-    "regex_compile",
-    "templating",
-    "validation",
-    "hashing",
-    "hashmap",
-    "regex",
-    "exceptions",
-    "boxing",
-    "collections_copy",
-    "sort",
-    "fs_sync",
-    "clock",
-    "tracing_overhead",
-];
-
 /// The bits of categories and traits by name; unknown names have none, which a test excludes.
 pub fn mask(wanted: &[&str]) -> u64 {
     let mut out = 0;
@@ -185,16 +162,11 @@ pub struct Costs {
     pub hits: Vec<u64>,
     /// By measure.
     pub sums: Vec<Sum>,
+    /// The part of the partition of each of `active.stacks`, see [`part_name`].
+    part_of: Vec<u8>,
     /// The partition: each active sample in one kind of work, largest first, ties by name.
     pub parts: Vec<(&'static str, Sum)>,
 }
-
-/// Names of parts of the partition that are no category.
-pub const APPLICATION: &str = "application";
-/// Samples whose leaf has no symbol and whose callers tell nothing.
-pub const NO_SYMBOL: &str = "no symbol";
-/// Library code of no known kind that no function of the program called.
-pub const OTHER: &str = "other library";
 
 /// Bits of a function by its name and categories.
 fn traits(name: &str, class: u64, crypto: u64, hashmap: u64, lock: u64, serialization: u64) -> u64 {
@@ -257,6 +229,7 @@ impl Costs {
             leaf_class,
             hits: Vec::with_capacity(active.stacks.len()),
             sums: vec![Sum::default(); measures.len()],
+            part_of: Vec::with_capacity(active.stacks.len()),
             parts: Vec::new(),
         };
         out.fill(active, measures);
@@ -318,7 +291,9 @@ impl Costs {
             }
             self.hits.push(hit);
             let known = !active.is_unknown(FuncId::from_index(func));
-            parts[pickers.part(bits.any, bits.called, outer[row], active.owner(a.stack).is_some(), known)].add(a.count, a.value);
+            let part = pickers.part(bits.any, bits.called, outer[row], active.owner(a.stack).is_some(), known);
+            parts[part].add(a.count, a.value);
+            self.part_of.push(part as u8);
         }
         let named = parts.into_iter().enumerate().filter(|(_, sum)| sum.count > 0).map(|(i, sum)| (part_name(i), sum));
         self.parts = named.collect();
@@ -344,81 +319,36 @@ impl Costs {
         out
     }
 
+    /// For every part of the partition the function at the leaf of most of its samples; of equals the first by name.
+    pub fn leaves(&self, active: &Active<'_>) -> BTreeMap<&'static str, FuncId> {
+        let mut counts: BTreeMap<(u8, FuncId), i64> = BTreeMap::new();
+        for (a, part) in active.stacks.iter().zip(&self.part_of) {
+            *counts.entry((*part, active.func(a.stack))).or_default() += a.count;
+        }
+        let mut best: BTreeMap<&'static str, (i64, FuncId)> = BTreeMap::new();
+        for ((part, func), n) in counts {
+            let known = best.entry(part_name(usize::from(part))).or_insert((n, func));
+            if (n, active.name(known.1)) > (known.0, active.name(func)) {
+                *known = (n, func);
+            }
+        }
+        best.into_iter().map(|(name, (_, func))| (name, func)).collect()
+    }
+
     /// Categories and traits of a function.
     pub fn class_of(&self, func: FuncId) -> u64 {
         self.class[func.index()]
     }
 }
 
-fn mask_trait(name: &str) -> u64 {
+/// The bit of a trait.
+pub(super) fn mask_trait(name: &str) -> u64 {
     TRAITS.iter().find(|(n, _)| *n == name).map_or(0, |(_, bit)| *bit)
-}
-
-fn part_name(part: usize) -> &'static str {
-    let n = names().len();
-    match part {
-        p if p < n => &names()[p],
-        p if p == n => APPLICATION,
-        p if p == n + 1 => NO_SYMBOL,
-        _ => OTHER,
-    }
-}
-
-/// Chooses one kind of work for a sample. Precedence of PROFILES 3: compiler threads, collection, page faults, locks, the
-/// outermost kind of work, allocation, text and reflection, copying, system calls, kernel, scheduler, and else the program.
-struct Partition {
-    first: Vec<(u64, usize)>,
-    later: Vec<(u64, usize)>,
-    idle_worker: u64,
-    scheduler: usize,
-}
-
-impl Partition {
-    fn new() -> Partition {
-        let one = |name: &&str| (mask(&[*name]), names().iter().position(|n| n == *name).unwrap_or(0));
-        Partition {
-            first: ["idle", "jit", "gc", "pagefault", "tlb", "lock", "spin"].iter().map(one).collect(),
-            later: [
-                "alloc",
-                "strfmt",
-                "reflection",
-                "memops",
-                "fs_sync",
-                "syscall_net",
-                "syscall_io",
-                "syscall",
-                "wait",
-                "stackgrow",
-                "kernel",
-                "scheduler",
-            ]
-            .iter()
-            .map(one)
-            .collect(),
-            idle_worker: mask_trait("idle_worker"),
-            scheduler: one(&"scheduler").1,
-        }
-    }
-
-    fn part(&self, any: u64, called: u64, outer: u8, owned: bool, known: bool) -> usize {
-        let gc = self.first[2];
-        if any & gc.0 != 0 && called & self.first[1].0 == 0 {
-            return gc.1;
-        }
-        if called & self.idle_worker != 0 {
-            return self.scheduler;
-        }
-        let pick = |list: &[(u64, usize)]| list.iter().find(|(m, _)| called & m != 0).map(|(_, part)| *part);
-        pick(&self.first).or(outer.checked_sub(1).map(usize::from)).or_else(|| pick(&self.later)).unwrap_or(match (known, owned) {
-            (false, _) => names().len() + 1,
-            (true, true) => names().len(),
-            (true, false) => names().len() + 2,
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::partition::APPLICATION;
     use super::*;
     use crate::analysis::weights::tests::drawn;
     use crate::base::ids::ProfileId;

@@ -33,11 +33,13 @@ pub mod finding;
 pub mod heap_growth;
 pub mod hot_loop;
 pub mod large_payload;
+pub mod lock_wait;
 pub mod loop_shape;
 pub mod loop_text;
 pub mod many_writes;
 pub mod merge;
 pub mod owner;
+pub mod partition;
 pub mod path_table;
 pub mod pool_shape;
 pub mod pool_staircase;
@@ -106,6 +108,7 @@ pub const DETECTORS: &[&dyn Detector] = &[
     &cost_specs_work::HASH_MAP,
     &cost_specs_work::HASH_MAP_GROWTH,
     &cost_specs_system::LOCK,
+    &lock_wait::LockWait,
     &cost_specs_system::CLOCK,
     &cost_specs_system::STACK_GROWTH,
     &cost_specs_work::EXCEPTIONS,

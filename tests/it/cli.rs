@@ -29,6 +29,13 @@ fn every_command_answers() {
         (top["schema"].as_str(), top["rows"][0]["name"].as_str(), top["rows"][0]["self"].as_i64()),
         (Some("hotspan.top/1"), Some("lex"), Some(12))
     );
+    let kinds = json(&hotspan(&["top", "--by", "category", "--json"], &["pprof/cpu.pb.gz"]));
+    assert_eq!((kinds["schema"].as_str(), kinds["samples"].as_u64()), (Some("hotspan.categories/1"), Some(362)));
+    let parts: Vec<u64> = kinds["kinds"].as_array().unwrap().iter().map(|k| k["samples"].as_u64().unwrap()).collect();
+    assert_eq!(parts.iter().sum::<u64>(), 362);
+    let kinds = hotspan(&["top", "--by", "category"], &["pprof/cpu.pb.gz"]);
+    assert!(String::from_utf8(kinds.stdout).unwrap().contains("560 ms  garbage collection"));
+    assert_eq!(hotspan(&["top", "--by", "category"], &["pprof/allocs.pb.gz"]).status.code(), Some(2), "bytes are no CPU time");
     let folded = hotspan(&["export", "--to", "folded"], &["folded/small.folded"]);
     assert_eq!(String::from_utf8(folded.stdout).unwrap(), "main;parse 3\nmain;parse;lex 12\nmain;render;draw_[k] 8\n");
     let svg = hotspan(&["export", "--to", "svg"], &["folded/small.folded"]);

@@ -3,6 +3,8 @@
 
 use crate::corpus::{fixture, open, open_bytes};
 use hotspan::engine::Engine;
+use hotspan::engine::protocol::kinds::KindsData;
+use hotspan::engine::protocol::{Request, SampleQuery};
 use hotspan::findings::finding::{Confidence, Finding, RuleStatus, Severity};
 
 fn of<'a>(engine: &'a Engine, rule: &str) -> Vec<&'a Finding> {
@@ -158,4 +160,49 @@ fn one_long_run_is_told_whatever_its_share() {
     let f = one(&engine, "regex-match");
     assert_eq!((per_mille(f), f.severity), (60, Severity::Info));
     assert!(f.message.contains("longest uninterrupted run takes 60.0 ms"), "{}", f.message);
+}
+
+fn kinds(engine: &mut Engine) -> KindsData {
+    let answer = engine.handle(&Request::Kinds { query: SampleQuery::default() }).unwrap();
+    serde_json::from_str(&answer.head).unwrap()
+}
+
+/// Parts add up to the whole; figures that do not depend on where a run of library code ends are those of the reference.
+#[test]
+fn kinds_of_work_add_up_to_the_whole() {
+    let mut engine = fixture("perf-script/loops.perf-script.txt.gz");
+    let data = kinds(&mut engine);
+    assert_eq!((data.samples, data.kinds.iter().map(|k| k.samples).sum::<u64>()), (2497, 2497));
+    let share = |name: &str| data.kinds.iter().find(|k| k.name == name).map_or(0, |k| (k.samples as f64 * 1000.0 / 2497.0).round() as u64);
+    // The reference prints app 86.9 %, alloc 7.6 %, memops 3.1 %, pagefault 0.3 %.
+    assert_eq!([share("application"), share("alloc"), share("memops"), share("pagefault")], [869, 76, 31, 3]);
+    let top = &data.kinds[0];
+    assert_eq!((top.label.as_str(), top.function.as_str()), ("application", "dot"));
+    let weights: f64 = data.kinds.iter().map(|k| k.weight).sum();
+    assert!((weights - data.whole).abs() < 1.0);
+    let mut engine = fixture("perf-script/java-UseSerialGC.perf-script.txt.gz");
+    let data = kinds(&mut engine);
+    assert_eq!(data.kinds.iter().map(|k| k.samples).sum::<u64>(), data.samples);
+    assert!(data.kinds.iter().any(|k| k.name == "jit" && (k.samples as f64 * 1000.0 / data.samples as f64).round() == 401.0));
+    // A heap profile has no kinds of work, and idle samples are none.
+    assert!(kinds(&mut fixture("pprof/allocs.pb.gz")).kinds.is_empty());
+    let mut engine = open_bytes(b"main;work 30\nmain;(idle) 5000\nmain;work;memcpy 10\n".to_vec());
+    let data = kinds(&mut engine);
+    assert!(data.samples >= 40 && data.samples == data.kinds.iter().map(|k| k.samples).sum::<u64>());
+}
+
+/// PROFILES 3: half of the block profile is pprof's own waiting and that of workers.
+#[test]
+fn waiting_for_locks_is_told_from_waiting_for_work() {
+    for (file, words) in [("mutex.pb.gz", "while the lock was held by main.contend"), ("block.pb.gz", "in main.contend")] {
+        let Some(engine) = open_recording(&format!("../../shared/recordings/{file}")) else { return };
+        let f = one(&engine, "lock-wait");
+        assert!(f.title.ends_with(words), "{}", f.title);
+        assert_eq!((f.severity, f.confidence, f.impact.unit.as_str()), (Severity::Info, Confidence::Confirmed, "nanoseconds"));
+        let left_out = f.evidence.iter().any(|e| e.text.ends_with("are left out"));
+        assert_eq!(left_out, file == "block.pb.gz", "{:?}", f.evidence);
+    }
+    let engine = fixture("pprof/cpu.pb.gz");
+    let verdict = engine.report.verdicts.iter().find(|v| v.rule == "lock-wait").unwrap();
+    assert_eq!(verdict.status, RuleStatus::NotChecked);
 }

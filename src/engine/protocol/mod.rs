@@ -5,6 +5,7 @@
 pub mod compare;
 pub mod flame;
 pub mod functions;
+pub mod kinds;
 pub mod labels;
 pub mod services;
 pub mod summary;
@@ -38,6 +39,12 @@ pub enum Request {
         query: SampleQuery,
         /// What rows stand for, and how they are counted and named.
         form: functions::TableForm,
+    },
+    /// CPU time by kind of work, in parts that add up to the whole: [`kinds::KindsData`] as head. Of the query's value type only
+    /// whether it is of CPU time matters.
+    Kinds {
+        /// Which samples.
+        query: SampleQuery,
     },
     /// The labels of the samples with their weight: [`labels::LabelsData`] as head.
     Labels {

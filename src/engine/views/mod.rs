@@ -7,6 +7,7 @@ pub mod derived;
 pub mod export;
 pub mod flame;
 pub mod functions;
+pub mod kinds;
 pub mod labels;
 pub mod services;
 pub mod summary;
@@ -39,6 +40,7 @@ pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> 
         }
         Request::Flame { query, mode } => flame::answer(engine, query, *mode),
         Request::Functions { query, form } => functions::answer(engine, query, *form),
+        Request::Kinds { query } => kinds::answer(engine, query),
         Request::Labels { query } => labels::answer(engine, query),
         Request::FunctionDetail { query, function } => functions::detail(engine, query, function),
         Request::TraceList { query } => traces::list(engine, query),

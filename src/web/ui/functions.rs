@@ -92,6 +92,7 @@ pub fn Functions(props: &ViewProps) -> Html {
                 <Form shared={s.clone()} form={form} />
                 <span class="dim">{ format!("{} rows", order.len()) }</span>
             </div>
+            <super::kinds::Kinds shared={s.clone()} />
             { body }
         </div>
     }

@@ -11,6 +11,7 @@ pub mod functions;
 pub mod help;
 pub mod home;
 pub mod json;
+pub mod kinds;
 pub mod labels;
 pub mod listeners;
 pub mod selectors;
