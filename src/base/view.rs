@@ -90,6 +90,8 @@ pub struct ViewRef {
     pub changes: Vec<String>,
     /// `z`: zoom window of the view, free form of that view.
     pub zoom: Option<String>,
+    /// `set`, repeated: what is changed about the rules: `hot-loop.info-share=0.05`, `hot-loop=off`, or a target.
+    pub settings: Vec<String>,
 }
 
 impl ViewRef {
@@ -107,6 +109,7 @@ impl ViewRef {
             labels: self.labels.clone(),
             group: self.group.clone(),
             unit: self.unit.clone(),
+            settings: self.settings.clone(),
             ..ViewRef::of(view)
         }
     }
@@ -144,6 +147,9 @@ impl ViewRef {
         }
         for change in &self.changes {
             add("w", change);
+        }
+        for setting in &self.settings {
+            add("set", setting);
         }
         out
     }
@@ -196,6 +202,10 @@ impl ViewRef {
                 }
                 "w" => {
                     out.changes.push(value);
+                    continue;
+                }
+                "set" => {
+                    out.settings.push(value);
                     continue;
                 }
                 "l" => {
@@ -288,6 +298,7 @@ mod tests {
             path: vec!["main.main".into(), "operator<<(int&, …)".into(), "a&b=c;d%#".into()],
             search: Some("map iter".into()),
             changes: vec!["batch:1f+siblings,2e".into(), "rtt:2ms".into()],
+            settings: vec!["hot-loop.info-share=0.05".into(), "{\"p95_ns\":1}".into()],
             ..ViewRef::default()
         };
         assert_eq!(ViewRef::parse(&place.to_hash()), place);

@@ -9,6 +9,8 @@ use crate::analysis::clock_skew;
 use crate::base::ids::TraceRow;
 use crate::base::slabs::Slabs;
 use crate::findings;
+pub use crate::findings::settings::Settings;
+pub use crate::findings::settings_lines::is_settings;
 use crate::formats::{Limits, Progress, folded_unit, input, symbolize};
 use crate::model::Session;
 use crate::model::ledger::Choice;
@@ -26,7 +28,9 @@ pub struct Engine {
     /// Findings of the current session.
     pub report: findings::Report,
     /// Thresholds, targets and rules that the user changed.
-    pub settings: findings::settings::Settings,
+    pub settings: Settings,
+    /// What of the settings that were asked for means nothing, a sentence each.
+    pub settings_errors: Vec<String>,
     /// What the numbers of folded stacks are, if someone said so: one of [`folded_unit::UNITS`].
     pub unit: Option<String>,
     /// Derived tables, by query.
@@ -94,6 +98,11 @@ impl Engine {
     /// Links, and runs the rules.
     pub fn finish(&mut self) {
         self.link();
+        self.judge();
+    }
+
+    /// Runs the rules over what is linked, with the settings that are in force now.
+    pub fn judge(&mut self) {
         let cx = self.context();
         let report = findings::run(&cx);
         let trees = cx.into_trees();
@@ -104,6 +113,11 @@ impl Engine {
     /// The comparison with the baseline; `None` without one.
     pub fn comparison(&self) -> Option<findings::compare::Comparison> {
         self.context().into_comparison()
+    }
+
+    /// What a change must be to be called certain, as the settings have it.
+    pub fn compare_limits(&self) -> findings::compare_profiles::Limits {
+        findings::regression_function::limits(&self.context())
     }
 
     /// Answers a request of the page.

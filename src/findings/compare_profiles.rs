@@ -118,6 +118,22 @@ pub struct ProfileComparison {
     pub warnings: Vec<String>,
 }
 
+impl ProfileComparison {
+    /// Whether both sides are counts of samples, so that changes can be certain.
+    pub fn counted(&self) -> bool {
+        !self.warnings.iter().any(|w| w == NOT_COUNTED)
+    }
+
+    /// By name of the tree, whether it is a function of the kernel.
+    pub fn kernel_names(&self) -> Vec<bool> {
+        let mut out = vec![false; self.tree.names.len()];
+        for row in self.rows.iter().filter(|r| r.kernel) {
+            out[row.name.index()] = true;
+        }
+        out
+    }
+}
+
 /// The pairs of profiles of two sessions that measure the same: value by name, event by name, in order.
 pub fn pairs(baseline: &Session, candidate: &Session) -> Vec<(usize, usize)> {
     let mut taken = vec![false; baseline.profiles.len()];
@@ -284,7 +300,7 @@ fn row_of(out: &mut ProfileComparison, name: StringId) -> &mut Row {
 
 fn judge(out: &mut ProfileComparison, limits: Limits) {
     let n = out.events;
-    let counted = !out.warnings.iter().any(|w| w == NOT_COUNTED);
+    let counted = out.counted();
     let mut keys: Vec<(usize, usize)> = Vec::new();
     let mut p = Vec::new();
     for (i, row) in out.rows.iter_mut().enumerate().filter(|_| counted) {

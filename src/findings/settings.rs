@@ -33,18 +33,25 @@ pub struct Setting {
 
 /// A service level objective of one operation, or of every operation that the names match.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Target {
     /// Service name; empty for any.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub service: String,
     /// Operation name as in the Services view; empty for any.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub operation: String,
     /// Largest median, nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub p50_ns: Option<i64>,
     /// Largest 95th percentile, nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub p95_ns: Option<i64>,
     /// Largest 99th percentile, nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub p99_ns: Option<i64>,
     /// Largest share of failed executions, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error_rate: Option<f64>,
 }
 

@@ -24,6 +24,8 @@ pub struct Boxes<'a> {
     pub names: &'a Texts,
     /// Category per name.
     pub name_category: &'a [u8],
+    /// Differential graphs: colour per box, in the place of its category; else empty.
+    pub tint: &'a [u8],
 }
 
 /// What of the picture is on screen, and what is marked. Lengths are in CSS pixels.
@@ -77,7 +79,7 @@ pub struct Rect {
     pub h: f32,
     /// The box; the first of several if [`MERGED`].
     pub node: u32,
-    /// Category of its name.
+    /// Category of its name; the box's own colour in differential graphs.
     pub category: u8,
     /// A number from 0 to 7 by its name, for shades of one hue.
     pub shade: u8,
@@ -274,7 +276,7 @@ fn draw_row(boxes: &Boxes<'_>, nodes: &[u32], scale: &Scale, v: &Viewport<'_>, y
 fn rect(boxes: &Boxes<'_>, node: u32, (x, y, w, h): (f64, f64, f64, f64), flags: u8) -> Rect {
     let name = boxes.name[node as usize];
     let shade = (hash_bytes(boxes.names.get(name).as_bytes()) % 8) as u8;
-    let category = boxes.name_category.get(name as usize).copied().unwrap_or(0);
+    let category = boxes.tint.get(node as usize).or_else(|| boxes.name_category.get(name as usize)).copied().unwrap_or(0);
     Rect { x: x as f32, y: y as f32, w: w as f32, h: h as f32, node, category, shade, flags }
 }
 
@@ -405,6 +407,7 @@ mod tests {
                 total: &self.total,
                 names: &self.names,
                 name_category: &[0; 16],
+                tint: &[],
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Reports: bytes for people and machines. An exporter is one file.
 
 pub mod analyze;
+pub mod diff_svg;
 pub mod folded;
 pub mod histogram;
 pub mod inspect;

@@ -3,6 +3,7 @@
 use super::pool::{Pool, Said, helpers, new_worker};
 use super::wire::{FileProgress, from_js, get, set};
 use crate::base::slabs::Slabs;
+use crate::engine::protocol::summary::SettingsFile;
 use crate::engine::protocol::{Failure, Request};
 use js_sys::{Array, Object};
 use std::cell::{Cell, RefCell};
@@ -19,6 +20,8 @@ pub enum Event {
     Progress(FileProgress),
     /// All files of a drop are read; the answer is the summary.
     Opened(Result<Slabs, Failure>),
+    /// Among the files of the drop is one with settings.
+    Settings(SettingsFile),
     /// The worker died: a sentence.
     Crashed(String),
 }
@@ -101,6 +104,10 @@ impl Client {
         } else if let Some(text) = get(data, "progress").as_string() {
             if let Ok(progress) = serde_json::from_str(&text) {
                 self.0.events.emit(Event::Progress(progress));
+            }
+        } else if let Some(text) = get(data, "settings").as_string() {
+            if let Ok(file) = serde_json::from_str(&text) {
+                self.0.events.emit(Event::Settings(file));
             }
         } else if let Some(step) = get(data, "warmed").as_f64() {
             // Whoever waits for an answer comes first, and brings work that warms as well.

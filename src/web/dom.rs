@@ -67,9 +67,26 @@ pub fn download(name: &str, mime: &str, bytes: &[u8]) {
     let _ = Url::revoke_object_url(&url);
 }
 
-/// Puts a text on the clipboard.
-pub fn copy(text: &str) {
-    let _ = window().navigator().clipboard().write_text(text);
+/// Puts a text on the clipboard. `false` where the browser has none for pages: only secure ones get it.
+pub fn copy(text: &str) -> bool {
+    let navigator = window().navigator();
+    let has = js_sys::Reflect::get(&navigator, &JsValue::from_str("clipboard")).is_ok_and(|c| c.is_object());
+    if has {
+        // A refusal, as to a page in the background, is no error of the page.
+        let refused = Closure::once(|_: JsValue| {});
+        let _ = navigator.clipboard().write_text(text).catch(&refused);
+        refused.forget();
+    }
+    has
+}
+
+/// Scrolls the first element that matches into view, no further than needed.
+pub fn into_view(selector: &str) {
+    if let Ok(Some(element)) = document().query_selector(selector) {
+        let options = web_sys::ScrollIntoViewOptions::new();
+        options.set_block(web_sys::ScrollLogicalPosition::Nearest);
+        element.scroll_into_view_with_scroll_into_view_options(&options);
+    }
 }
 
 /// The hash of the address.

@@ -5,6 +5,8 @@ use super::wire::{FileProgress, set};
 use crate::engine::Engine;
 use crate::engine::parts::{HEAD_BYTES, ImportError, Joiner, MIN_BYTES, Partial, Plan, Progress, plan, read_part};
 use crate::engine::protocol::Failure;
+use crate::engine::protocol::summary::SettingsFile;
+use crate::engine::{Settings, is_settings};
 use js_sys::{Array, Object, Uint8Array};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -50,6 +52,10 @@ impl Opening {
         while let Some(file) = self.files.get(self.next).cloned() {
             let index = self.next;
             self.next += 1;
+            if let Some(settings) = settings_of(&file, index)? {
+                take_settings(engine, &settings, &self.scope);
+                continue;
+            }
             if self.helpers && self.begin_split(engine, &file, index)? {
                 return Ok(false);
             }
@@ -100,6 +106,31 @@ impl Opening {
         }
         true
     }
+}
+
+/// Files larger than this are no settings.
+const SETTINGS_BYTES: f64 = 65_536.0;
+
+/// What a file says if it is a `hotspan.toml`, which its content tells.
+fn settings_of(file: &File, position: usize) -> Result<Option<SettingsFile>, Failure> {
+    let mut text = String::new();
+    // What is no text is no settings; what cannot be read is reported where files are opened.
+    if file.size() > SETTINGS_BYTES || Slices::open(file, 0)?.read_to_string(&mut text).is_err() || !is_settings(&text) {
+        return Ok(None);
+    }
+    let (lines, error) = match Settings::parse(&text) {
+        Ok(settings) => (settings.lines(), String::new()),
+        Err(error) => (Vec::new(), error),
+    };
+    Ok(Some(SettingsFile { position, name: file.name(), lines, error }))
+}
+
+/// Applies settings for the run of the rules that follows, and tells the page, which keeps them in its address.
+fn take_settings(engine: &mut Engine, file: &SettingsFile, scope: &DedicatedWorkerGlobalScope) {
+    engine.settings.extend(Settings::from_lines(&file.lines).0);
+    let message = Object::new();
+    set(&message, "settings", &JsValue::from_str(&serde_json::to_string(file).unwrap_or_default()));
+    let _ = scope.post_message(&message);
 }
 
 impl Split {

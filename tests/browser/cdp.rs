@@ -210,6 +210,15 @@ impl Browser {
         }
     }
 
+    /// Gives files to a file input.
+    pub fn choose(&mut self, selector: &str, files: &[PathBuf]) {
+        self.wait(&format!("document.querySelector({selector:?})"));
+        let files: Vec<String> = files.iter().map(|f| f.canonicalize().unwrap().display().to_string()).collect();
+        let document = self.call("DOM.getDocument", json!({}));
+        let node = self.call("DOM.querySelector", json!({"nodeId": document["root"]["nodeId"], "selector": selector}));
+        self.call("DOM.setFileInputFiles", json!({"files": files, "nodeId": node["nodeId"]}));
+    }
+
     /// Waits for the end of a load.
     pub fn loaded(&mut self) {
         self.wait("['ready', 'error'].includes(document.documentElement.dataset.state)");

@@ -1,4 +1,5 @@
-//! Pictures of the page for people: `cargo xtask shot OUT.png [--file F]… [--hash '#…'] [--size WxH] [--dark] [--click SELECTOR]`.
+//! Pictures of the page for people: `cargo xtask shot OUT.png [--file F]… [--baseline F]… [--hash '#…'] [--size WxH] [--dark]
+//! [--click SELECTOR] [--eval EXPRESSION]`. Clicks and expressions come in their order, after the files.
 
 use crate::cdp::Browser;
 use crate::page::serve;
@@ -11,12 +12,14 @@ fn takes_the_picture_that_is_asked_for() {
     let Some(mut browser) = Browser::start() else { return };
     let mut args = wish.split('\x1f').filter(|a| !a.is_empty());
     let out = args.next().map(PathBuf::from);
-    let (mut files, mut clicks, mut hash, mut size) = (Vec::new(), Vec::new(), String::new(), (1280, 800));
+    let (mut files, mut baseline, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut hash, mut size) = (String::new(), (1280, 800));
     while let Some(arg) = args.next() {
         match arg {
             "--dark" => browser.scheme("dark"),
             "--file" => files.extend(args.next().map(PathBuf::from)),
-            "--click" => clicks.extend(args.next()),
+            "--baseline" => baseline.extend(args.next().map(PathBuf::from)),
+            "--click" | "--eval" => steps.extend(args.next().map(|a| (arg, a))),
             "--hash" => hash = args.next().unwrap_or("").to_string(),
             "--size" => {
                 let text = args.next().unwrap_or("1280x800");
@@ -31,8 +34,22 @@ fn takes_the_picture_that_is_asked_for() {
         browser.drop_files(&files);
         browser.loaded();
     }
-    for selector in clicks {
-        browser.click(selector);
+    if !baseline.is_empty() {
+        browser.eval("location.hash = '#compare'");
+        browser.choose("[aria-label='Choose baseline files']", &baseline);
+        browser.wait("document.documentElement.dataset.state === 'loading'");
+        browser.loaded();
+        if !hash.is_empty() {
+            browser.eval(&format!("location.hash = '{hash}'"));
+        }
+    }
+    for (kind, what) in steps {
+        if kind == "--click" {
+            browser.click(what);
+        } else {
+            browser.eval(what);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
     }
     std::thread::sleep(std::time::Duration::from_millis(400));
     let picture = browser.picture();

@@ -35,6 +35,7 @@ fn look_at_profile(text: String) -> Engine {
         total: &data.total,
         names: &data.names,
         name_category: &data.name_category,
+        tint: &[],
     };
     let rows = Rows::new(&data.depth);
     let matches = search(&boxes, "f1");

@@ -64,6 +64,12 @@ pub struct FlameHead {
     pub origin_ns: String,
     /// Names of the categories: category `c` of a name is `categories[c]`, the first (`""`) is the program's own code.
     pub categories: Vec<String>,
+    /// Differential graphs: events of baseline and candidate; `None` for others.
+    #[serde(default)]
+    pub sides: Option<[f64; 2]>,
+    /// Differential graphs: whether the widths are those of the baseline.
+    #[serde(default)]
+    pub baseline_widths: bool,
 }
 
 /// One thread of a chart.
@@ -108,6 +114,12 @@ pub struct FlameData {
     pub name_category: Vec<u8>,
     /// Modules and files; position 0 is `""`.
     pub places: Texts,
+    /// Differential graphs: events of the box on the side that does not give the widths; else empty.
+    pub other: Vec<f64>,
+    /// Differential graphs: colour of the box: 0 for none, 1 to 4 for less, 5 to 8 for more, the larger the change; else empty.
+    pub tint: Vec<u8>,
+    /// Differential graphs: 1 where the change is certain; else empty.
+    pub certain: Vec<u8>,
 }
 
 impl FlameData {
@@ -134,6 +146,9 @@ impl FlameData {
             Slab::U8(self.name_category),
             places_text,
             places_ends,
+            Slab::F64(self.other),
+            Slab::U8(self.tint),
+            Slab::U8(self.certain),
         ];
         Ok(Slabs { head, slabs })
     }
@@ -159,8 +174,15 @@ impl FlameData {
             name_file: r.u32(),
             name_category: r.u8(),
             places: r.texts(),
+            other: r.f64(),
+            tint: r.u8(),
+            certain: r.u8(),
         };
         let n = out.head.nodes as usize;
+        let diff = if out.head.sides.is_some() { n } else { 0 };
+        if [out.other.len(), out.tint.len(), out.certain.len()].iter().any(|len| *len != diff) {
+            return Err(Failure::new("a differential flame graph with columns of different lengths"));
+        }
         let equal = [out.parent.len(), out.depth.len(), out.name.len(), out.start.len(), out.total.len(), out.self_weight.len()];
         if equal.iter().any(|len| *len != n) || out.name_category.len() != out.names.len() {
             return Err(Failure::new("a flame graph with columns of different lengths"));
@@ -171,6 +193,16 @@ impl FlameData {
     /// Name of a box.
     pub fn name_of(&self, node: u32) -> &str {
         self.name.get(node as usize).map_or("", |n| self.names.get(*n))
+    }
+
+    /// Differential graphs: events of a box and their share of all, of baseline and candidate.
+    pub fn sides_of(&self, node: u32) -> Option<[(f64, f64); 2]> {
+        let sides = self.head.sides?;
+        let mut events = [*self.other.get(node as usize)?, *self.total.get(node as usize)?];
+        if self.head.baseline_widths {
+            events.reverse();
+        }
+        Some([0, 1].map(|s| (events[s], if sides[s] > 0.0 { events[s] / sides[s] } else { 0.0 })))
     }
 
     /// Module of a box; `""` if unknown.

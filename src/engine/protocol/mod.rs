@@ -26,6 +26,11 @@ pub enum Request {
         /// `samples`, `nanoseconds`, `microseconds`, `milliseconds`, `bytes`.
         unit: String,
     },
+    /// Runs the rules again with other settings, and answers as [`Request::Summary`] does.
+    Settings {
+        /// All settings, as [`crate::base::view::ViewRef::settings`] holds them.
+        lines: Vec<String>,
+    },
     /// A flame graph or chart: [`flame::FlameData`].
     Flame {
         /// Which samples. A chart ignores the value type.
@@ -102,6 +107,15 @@ pub enum Request {
     Services,
     /// Baseline and candidate: [`compare::Diff`] as head.
     Compare,
+    /// A pair of profiles as a differential flame graph: [`flame::FlameData`].
+    CompareFlame {
+        /// Position of the candidate's profile in the session.
+        profile: u32,
+        /// Widths of the baseline instead of those of the candidate.
+        baseline: bool,
+        /// Colour changes that are not certain, too.
+        uncertain: bool,
+    },
     /// Latency histogram of an operation: the only slab is an SVG text.
     Histogram {
         /// Service name; empty if unknown.
@@ -130,6 +144,8 @@ pub enum ExportKind {
     Markdown,
     /// Flame graph drawn by inferno.
     Svg,
+    /// The differential flame graph of the profile with its counterpart in the baseline.
+    DiffSvg,
     /// Folded stacks.
     Folded,
     /// speedscope's JSON, with every profile of the session.

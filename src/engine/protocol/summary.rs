@@ -23,6 +23,32 @@ pub struct Summary {
     pub rules: serde_json::Value,
     /// Documentation of the rules: id, name, family, summary.
     pub rule_docs: Vec<RuleDoc>,
+    /// Settings that are in force.
+    pub settings: SettingsInfo,
+}
+
+/// What is changed about the rules.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SettingsInfo {
+    /// Each change once, as [`crate::base::view::ViewRef::settings`] holds them.
+    pub lines: Vec<String>,
+    /// What of the address means nothing, a sentence each.
+    pub errors: Vec<String>,
+    /// The `hotspan.toml` that says the same; empty if nothing is changed.
+    pub toml: String,
+}
+
+/// A `hotspan.toml` among the files of a drop.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SettingsFile {
+    /// Position in the drop.
+    pub position: usize,
+    /// File name.
+    pub name: String,
+    /// What it sets, as [`crate::base::view::ViewRef::settings`] holds it; nothing if there is an error.
+    pub lines: Vec<String>,
+    /// Why it is not applied; empty if it is.
+    pub error: String,
 }
 
 /// A profile, as far as selectors need it.
@@ -75,5 +101,22 @@ pub struct RuleDoc {
     /// One sentence.
     pub summary: String,
     /// The documentation page, Markdown.
+    pub doc: String,
+    /// Whether it runs.
+    pub on: bool,
+    /// Its thresholds.
+    pub thresholds: Vec<ThresholdDoc>,
+}
+
+/// A threshold for people.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ThresholdDoc {
+    /// Name.
+    pub name: String,
+    /// Default.
+    pub default: f64,
+    /// The value in force.
+    pub value: f64,
+    /// Unit, meaning and source of the default.
     pub doc: String,
 }

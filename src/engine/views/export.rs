@@ -45,6 +45,10 @@ pub fn answer(engine: &Engine, what: ExportKind, query: &SampleQuery, finding: O
             let text = report::svg::flame_graph(session, profile, value, thread).map_err(Failure::new)?;
             (format!("{stem}.svg"), "image/svg+xml", text.into_bytes(), String::new())
         }
+        ExportKind::DiffSvg => {
+            let text = super::compare_flame::svg(engine, query.profile)?;
+            (format!("{stem}.diff.svg"), "image/svg+xml", text.into_bytes(), String::new())
+        }
         ExportKind::Folded => {
             if session.profiles.get(profile).is_none() {
                 return Err(Failure::new("there is no profile to export"));

@@ -55,6 +55,7 @@ pub fn answer(engine: &mut Engine, query: &SampleQuery, mode: FlameMode) -> Resu
         tracks,
         origin_ns: if is_chart { boxes.origin_ns.to_string() } else { String::new() },
         categories: category_names(),
+        ..FlameHead::default()
     };
     data(session, head, boxes, &derived.category).encode()
 }

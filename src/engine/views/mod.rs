@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod compare;
+pub mod compare_flame;
 pub mod critical;
 pub mod derived;
 pub mod export;
@@ -17,6 +18,7 @@ pub mod what_if;
 use super::Engine;
 use super::protocol::{Failure, Request};
 use crate::base::slabs::Slabs;
+use crate::findings::settings::Settings;
 
 /// Derived tables that are worth keeping, by query. Emptied whenever files are added.
 #[derive(Default)]
@@ -38,6 +40,12 @@ pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> 
             engine.finish();
             summary::answer(engine)
         }
+        Request::Settings { lines } => {
+            let (settings, errors) = Settings::from_lines(lines);
+            (engine.settings, engine.settings_errors) = (settings, errors);
+            engine.judge();
+            summary::answer(engine)
+        }
         Request::Flame { query, mode } => flame::answer(engine, query, *mode),
         Request::Functions { query, form } => functions::answer(engine, query, *form),
         Request::Kinds { query } => kinds::answer(engine, query),
@@ -49,6 +57,7 @@ pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> 
         Request::WhatIf { trace, align, changes } => what_if::answer(engine, trace, *align, changes),
         Request::CriticalFlame { service, operation } => critical::answer(engine, service, operation),
         Request::Compare => compare::answer(engine),
+        Request::CompareFlame { profile, baseline, uncertain } => compare_flame::answer(engine, *profile, *baseline, *uncertain),
         Request::Services => services::answer(engine),
         Request::Histogram { service, operation } => services::histogram(engine, service, operation),
         Request::Export { what, query, finding } => export::answer(engine, *what, query, finding.as_deref()),

@@ -3,8 +3,9 @@
 use crate::base::slabs::Slabs;
 use crate::engine::Engine;
 use crate::engine::protocol::Failure;
-use crate::engine::protocol::summary::{ProfileInfo, RuleDoc, Summary, ValueInfo};
+use crate::engine::protocol::summary::{ProfileInfo, RuleDoc, SettingsInfo, Summary, ThresholdDoc, ValueInfo};
 use crate::findings::DETECTORS;
+use crate::findings::finding::Threshold;
 use crate::report;
 
 /// Builds the summary.
@@ -38,7 +39,15 @@ pub fn answer(engine: &Engine) -> Result<Slabs, Failure> {
     let rule_docs = DETECTORS
         .iter()
         .map(|d| d.rule())
-        .map(|r| RuleDoc { id: r.id.into(), name: r.name.into(), family: r.family.into(), summary: r.summary.into(), doc: r.doc.into() })
+        .map(|r| RuleDoc {
+            id: r.id.into(),
+            name: r.name.into(),
+            family: r.family.into(),
+            summary: r.summary.into(),
+            doc: r.doc.into(),
+            on: engine.settings.runs(r.id),
+            thresholds: r.thresholds.iter().map(|t| threshold(engine, r.id, t)).collect(),
+        })
         .collect();
     let files = engine.baseline.sources.chunk_by(|a, b| a.file_index == b.file_index);
     let summary = Summary {
@@ -52,8 +61,14 @@ pub fn answer(engine: &Engine) -> Result<Slabs, Failure> {
         findings: serde_json::to_value(&engine.report.findings).map_err(|e| Failure::new(e.to_string()))?,
         rules: serde_json::to_value(&engine.report.verdicts).map_err(|e| Failure::new(e.to_string()))?,
         rule_docs,
+        settings: SettingsInfo { lines: engine.settings.lines(), errors: engine.settings_errors.clone(), toml: engine.settings.to_toml() },
     };
     serde_json::to_string(&summary).map(Slabs::json).map_err(|e| Failure::new(e.to_string()))
+}
+
+fn threshold(engine: &Engine, rule: &str, t: &Threshold) -> ThresholdDoc {
+    let value = engine.settings.threshold(rule, t.name).unwrap_or(t.default);
+    ThresholdDoc { name: t.name.into(), default: t.default, value, doc: t.doc.into() }
 }
 
 /// A thread as selectors show it: name and ids as far as they are known.

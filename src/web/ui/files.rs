@@ -1,9 +1,11 @@
 //! Files: what each is, and its ledger.
 
 use super::findings::ViewProps;
+use super::rules::{SettingsList, save_button};
 use super::{Shared, json};
 use crate::base::quantity::{format_bytes, format_count, format_value};
 use crate::base::view::ViewRef;
+use crate::web::dom;
 use serde_json::Value;
 use yew::prelude::*;
 
@@ -11,8 +13,73 @@ use yew::prelude::*;
 #[component]
 pub fn Files(props: &ViewProps) -> Html {
     let none = Vec::new();
+    // A link to a file brings it into sight.
+    use_effect_with(props.shared.place.source, |source| {
+        if source.is_some() {
+            dom::into_view(".source.current");
+        }
+    });
     let sources = props.shared.summary.sources.as_array().unwrap_or(&none);
-    html! { <div class="files">{ for sources.iter().enumerate().map(|(i, s)| source(&props.shared, s, props.shared.place.source == Some(i as u32))) }</div> }
+    let s = &props.shared;
+    html! { <div class="files">{ contents(s, sources) }{ settings(s) }{ for sources.iter().enumerate().map(|(i, s)| source(&props.shared, s, props.shared.place.source == Some(i as u32))) }</div> }
+}
+
+/// One row per source, where there are too many to see at once.
+fn contents(s: &Shared, sources: &[Value]) -> Html {
+    if sources.len() < 2 {
+        return html! {};
+    }
+    let row = |(i, source): (usize, &Value)| {
+        let (shared, records) = (s.clone(), &source["ledger"]["records"]);
+        let to = move |e: MouseEvent| {
+            e.prevent_default();
+            shared.change(true, |p| p.source = Some(i as u32));
+        };
+        let bad = source["error"].as_str();
+        html! {
+            <tr class={classes!((s.place.source == Some(i as u32)).then_some("current"))}>
+                <td><a href={format!("#files?src={i}")} onclick={to}>{ json::text(source, "file") }</a></td>
+                <td>{ json::text(source, "format") }</td>
+                <td class="n">{ format_bytes(json::number(source, "bytes")) }</td>
+                <td class="n">{ format_count(json::number(records, "kept")) }</td>
+                <td class={classes!("n", (json::number(records, "dropped") > 0.0).then_some("bad"))}>{ format_count(json::number(records, "dropped")) }</td>
+                <td class={classes!(bad.map(|_| "error"))}>{ bad.unwrap_or("read") }</td>
+            </tr>
+        }
+    };
+    html! {
+        <section class="contents" aria-label="Open files">
+            <table class="wide">
+                <thead><tr><th>{ "File" }</th><th>{ "Format" }</th><th class="n">{ "Size" }</th><th class="n">{ "Records kept" }</th><th class="n">{ "Dropped" }</th><th>{ "State" }</th></tr></thead>
+                <tbody>{ for sources.iter().enumerate().map(row) }</tbody>
+            </table>
+        </section>
+    }
+}
+
+/// Files with settings, and what is changed about the rules.
+fn settings(s: &Shared) -> Html {
+    if s.settings_files.is_empty() && s.summary.settings.lines.is_empty() {
+        return html! {};
+    }
+    html! {
+        <section class="source settings-source">
+            <h2>{ "Settings of the rules" }</h2>
+            { for s.settings_files.iter().enumerate().map(|(i, file)| {
+                let forget = s.forget.clone();
+                html! {
+                    <p>
+                        <strong>{ &file.name }</strong>
+                        if file.error.is_empty() { { format!(": {} applied", file.lines.len()) } }
+                        <button class="plain" aria-label={format!("Close {}", file.name)} onclick={move |_| forget.emit(i)}>{ "×" }</button>
+                        if !file.error.is_empty() { <span class="error" role="alert">{ format!("Not applied: {}", file.error) }</span> }
+                    </p>
+                }
+            }) }
+            <SettingsList shared={s.clone()} />
+            if !s.summary.settings.lines.is_empty() { <p class="actions">{ save_button(s) }</p> }
+        </section>
+    }
 }
 
 fn source(shared: &Shared, s: &Value, current: bool) -> Html {

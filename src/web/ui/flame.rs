@@ -258,7 +258,7 @@ fn inspector(
                 if let Some(n) = chosen {
                     <button onclick={zoom_to.reform(move |_| Some(n))}>{ "Zoom" }</button>
                     { function }
-                    <button onclick={move |_| dom::copy(&title)}>{ "Copy name" }</button>
+                    <button onclick={move |_| { dom::copy(&title); }}>{ "Copy name" }</button>
                 }
             </p>
             <h3>{ if chosen.is_some() { "Calls" } else { "Roots" } }</h3>

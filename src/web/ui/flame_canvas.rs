@@ -112,6 +112,7 @@ pub fn boxes(data: &FlameData) -> Boxes<'_> {
         total: &data.total,
         names: &data.names,
         name_category: &data.name_category,
+        tint: &data.tint,
     }
 }
 

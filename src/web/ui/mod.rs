@@ -2,6 +2,8 @@
 
 pub mod compare;
 pub mod files;
+pub mod finding_detail;
+pub mod finding_preview;
 pub mod findings;
 pub mod flame;
 pub mod flame_canvas;
@@ -14,6 +16,8 @@ pub mod json;
 pub mod kinds;
 pub mod labels;
 pub mod listeners;
+pub mod loading;
+pub mod rules;
 pub mod selectors;
 pub mod services;
 pub mod shared;
@@ -25,10 +29,9 @@ pub use shared::{Loading, Shared, SideChange};
 
 use super::client::{Client, Event};
 use super::dom;
-use super::wire::FileProgress;
 use crate::base::slabs::Slabs;
 use crate::base::view::{View, ViewRef};
-use crate::engine::protocol::summary::Summary;
+use crate::engine::protocol::summary::{SettingsFile, Summary};
 use crate::engine::protocol::{ExportHead, ExportKind, Failure, Request};
 use gloo::events::EventListener;
 use gloo::timers::callback::Timeout;
@@ -66,6 +69,12 @@ pub enum Msg {
     Help(bool),
     /// Light, dark, as the system.
     Theme,
+    /// Other settings of the rules, as lines of the address.
+    Settings(Vec<String>),
+    /// The rules were run again.
+    Judged(Result<Slabs, Failure>),
+    /// A card of a settings file is put away, and what it set with it.
+    Forget(usize),
     /// Write an export.
     Export(ExportKind, Option<String>),
     /// An export was written.
@@ -95,6 +104,10 @@ pub struct App {
     took_ms: f64,
     /// The unit of folded stacks that the worker was told; `None` before anything was said.
     unit: Option<String>,
+    /// The settings of the rules that the worker was told.
+    settings: Vec<String>,
+    /// Files with settings that were dropped.
+    settings_files: Rc<Vec<SettingsFile>>,
     /// A change of the address that is about to be written.
     address: Option<Timeout>,
     _listeners: Vec<EventListener>,
@@ -105,114 +118,6 @@ fn list(files: Option<FileList>) -> Vec<File> {
 }
 
 impl App {
-    fn open(&mut self, files: Vec<File>, baseline: bool) {
-        if self.loading.is_some() {
-            self.incoming.extend(files.into_iter().map(|f| (f, baseline)));
-            return;
-        }
-        dom::mark("hotspan:open");
-        dom::set_root("state", Some("loading"));
-        let names = files.iter().map(|f| (f.name(), f.size())).collect();
-        self.loading = Some(Loading { files: names, progress: FileProgress::default(), since: dom::now(), baseline });
-        self.client.open(&files, baseline);
-        self.side(baseline).extend(files);
-    }
-
-    fn side(&mut self, baseline: bool) -> &mut Vec<File> {
-        if baseline { &mut self.baseline } else { &mut self.files }
-    }
-
-    fn opened(&mut self, answer: Result<Slabs, Failure>) {
-        dom::mark("hotspan:imported");
-        self.took_ms = self.loading.take().map_or(0.0, |l| dom::now() - l.since);
-        let summary = answer.and_then(|s| serde_json::from_str::<Summary>(&s.head).map_err(|e| Failure::new(e.to_string())));
-        match summary {
-            Ok(summary) => {
-                let nothing = summary.profiles.is_empty() && summary.spans == 0;
-                self.summary = Some(Rc::new(summary));
-                self.generation += 1;
-                if nothing {
-                    // Every file of the drop was refused: the ledger says why.
-                    self.place = Rc::new(ViewRef::of(View::Files));
-                    dom::go(&self.place.to_hash(), true);
-                } else if dom::hash().len() <= 1 {
-                    dom::go(&self.place.to_hash(), true);
-                }
-                let state = if nothing { "error" } else { "ready" };
-                dom::after_paint(move || {
-                    dom::mark("hotspan:view");
-                    dom::set_root("state", Some(state));
-                });
-            }
-            Err(failure) => {
-                self.notice = Some(failure.message);
-                dom::set_root("state", Some("error"));
-            }
-        }
-        if let Some((_, side)) = self.incoming.first() {
-            let side = *side;
-            let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.incoming).into_iter().partition(|(_, s)| *s == side);
-            self.incoming = later;
-            self.open(now.into_iter().map(|(f, _)| f).collect(), side);
-        }
-    }
-
-    /// Tells the worker what the address says of the unit of folded stacks, if that is news to it.
-    fn interpret(&mut self, ctx: &Context<App>) {
-        let folded = self.summary.as_ref().is_some_and(|s| s.profiles.iter().any(|p| p.format == "folded"));
-        let wanted = self.place.unit.clone().or_else(|| self.unit.is_some().then(|| "samples".to_string()));
-        if folded && wanted != self.unit && self.loading.is_none() {
-            self.unit.clone_from(&wanted);
-            let link = ctx.link().clone();
-            let request = Request::Interpret { unit: wanted.unwrap_or_default() };
-            self.client.request(&request, move |a| link.send_message(Msg::Interpreted(a)));
-        }
-    }
-
-    /// Ends the worker and reads the remaining files again in a new one.
-    fn reopen(&mut self) {
-        self.client.restart();
-        self.unit = None;
-        self.loading = None;
-        self.incoming.clear();
-        self.summary = None;
-        let (files, baseline) = (std::mem::take(&mut self.files), std::mem::take(&mut self.baseline));
-        if files.is_empty() && baseline.is_empty() {
-            dom::set_root("state", Some("empty"));
-            self.place = Rc::default();
-            dom::go("#", true);
-            return;
-        }
-        for (side, files) in [(false, files), (true, baseline)] {
-            if !files.is_empty() {
-                self.open(files, side);
-            }
-        }
-    }
-
-    fn change_sides(&mut self, change: SideChange) -> bool {
-        match change {
-            SideChange::Add(files) if files.is_empty() => return false,
-            SideChange::Add(files) => {
-                self.dragging = false;
-                self.open(files, true);
-                return true;
-            }
-            SideChange::Move(i) if i < self.files.len() => {
-                let file = self.files.remove(i);
-                self.baseline.push(file);
-            }
-            SideChange::Remove(i) if i < self.baseline.len() => {
-                self.baseline.remove(i);
-            }
-            SideChange::Swap => std::mem::swap(&mut self.files, &mut self.baseline),
-            SideChange::Move(_) | SideChange::Remove(_) => return false,
-        }
-        // Sides are tables of their own: what changes them is read again.
-        self.reopen();
-        true
-    }
-
     fn shared(&self, ctx: &Context<App>, summary: &Rc<Summary>) -> Shared {
         Shared {
             client: self.client.clone(),
@@ -222,6 +127,9 @@ impl App {
             say: ctx.link().callback(Msg::Say),
             export: ctx.link().callback(|(kind, finding)| Msg::Export(kind, finding)),
             sides: ctx.link().callback(Msg::Sides),
+            settings: ctx.link().callback(Msg::Settings),
+            settings_files: self.settings_files.clone(),
+            forget: ctx.link().callback(Msg::Forget),
             generation: self.generation,
         }
     }
@@ -282,6 +190,8 @@ impl Component for App {
             notice: None,
             took_ms: 0.0,
             unit: None,
+            settings: Vec::new(),
+            settings_files: Rc::default(),
             address: None,
             _listeners: listeners::listen(ctx),
         }
@@ -295,9 +205,11 @@ impl Component for App {
                     loading.progress = progress;
                 }
             }
+            Msg::Worker(Event::Settings(file)) => self.found_settings(file),
             Msg::Worker(Event::Opened(answer)) => {
                 self.opened(answer);
                 self.interpret(ctx);
+                self.settle(ctx);
             }
             Msg::Worker(Event::Crashed(why)) => {
                 let name = self
@@ -321,9 +233,11 @@ impl Component for App {
                 }
                 self.place = Rc::new(place);
                 self.interpret(ctx);
+                self.settle(ctx);
             }
             Msg::Go(mut place, replace) => {
-                // Links of findings say nothing of the unit: it stays.
+                // Links of findings say nothing of the unit and of settings: they stay.
+                place.settings.clone_from(&self.place.settings);
                 if place.unit.is_none() {
                     place.unit.clone_from(&self.place.unit);
                 }
@@ -383,6 +297,17 @@ impl Component for App {
                 // Canvases take their colours from the style sheet when they draw.
                 self.generation += 1;
             }
+            Msg::Settings(lines) => {
+                if lines == self.place.settings {
+                    return false;
+                }
+                self.place = Rc::new(ViewRef { settings: lines, ..(*self.place).clone() });
+                self.address = None;
+                dom::go(&self.place.to_hash(), false);
+                self.settle(ctx);
+            }
+            Msg::Judged(answer) => self.judged(answer),
+            Msg::Forget(index) => self.forget_settings(ctx, index),
             Msg::Export(what, finding) => {
                 let Some(summary) = &self.summary else { return false };
                 let query = self.shared(ctx, summary).query();

@@ -1,7 +1,7 @@
 //! What views share: the engine, what is loaded, where the user is, and what they may ask of the application.
 
 use crate::base::view::ViewRef;
-use crate::engine::protocol::summary::Summary;
+use crate::engine::protocol::summary::{SettingsFile, Summary};
 use crate::engine::protocol::{ExportKind, SampleQuery};
 use crate::web::client::Client;
 use crate::web::wire::FileProgress;
@@ -26,6 +26,12 @@ pub struct Shared {
     pub export: Callback<(ExportKind, Option<String>)>,
     /// Changes what is compared with what.
     pub sides: Callback<SideChange>,
+    /// Takes other settings of the rules, as lines of the address.
+    pub settings: Callback<Vec<String>>,
+    /// Files with settings that were dropped.
+    pub settings_files: Rc<Vec<SettingsFile>>,
+    /// Puts one of them away.
+    pub forget: Callback<usize>,
     /// Changes with every load.
     pub generation: u32,
 }
@@ -51,6 +57,26 @@ impl Shared {
         let value = self.place.value.as_ref().and_then(named).map_or(info.map_or(0, |p| p.default_value), |v| v as u32);
         let thread = self.place.thread.filter(|t| info.is_some_and(|p| (*t as usize) < p.threads.len()));
         SampleQuery { profile, value, thread, labels: self.place.labels.clone(), group: self.place.group.clone() }
+    }
+
+    /// Changes a threshold of a rule; `None` for its default.
+    pub fn set_threshold(&self, rule: &str, threshold: &str, value: Option<f64>) {
+        let mut lines = self.place.settings.clone();
+        let name = format!("{rule}.{threshold}=");
+        lines.retain(|l| !l.starts_with(&name));
+        lines.extend(value.map(|v| format!("{name}{v}")));
+        self.settings.emit(lines);
+    }
+
+    /// Switches a rule on or off.
+    pub fn switch_rule(&self, rule: &str, on: bool) {
+        let line = format!("{rule}=off");
+        let mut lines = self.place.settings.clone();
+        lines.retain(|l| *l != line);
+        if !on {
+            lines.push(line);
+        }
+        self.settings.emit(lines);
     }
 
     /// Goes to a changed copy of the current place.

@@ -62,7 +62,7 @@ pub fn SpanPanel(props: &Props) -> Html {
             { for d.remarks.iter().map(|r| html! { <p class="remark">{ r }</p> }) }
             <p class="actions">
                 <button onclick={move |_| go.emit((operation.clone(), false))}>{ "All calls of it" }</button>
-                <button onclick={move |_| dom::copy(&id)}>{ "Copy id" }</button>
+                <button onclick={move |_| { dom::copy(&id); }}>{ "Copy id" }</button>
             </p>
             { pairs("Attributes", &d.attributes) }
             if !d.events.is_empty() {
