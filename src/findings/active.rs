@@ -256,7 +256,8 @@ impl<'a> Active<'a> {
         self.profile.threads.iter().map(|t| classifier.thread(&t.name)).collect()
     }
 
-    fn without_preemption(&self, stack: StackId) -> StackId {
+    /// The stack without Go's preemption frames on top.
+    pub fn without_preemption(&self, stack: StackId) -> StackId {
         let mut at = stack;
         while self.folded[self.func(at).index()]
             && let Some(prefix) = self.session.symbols.stacks.prefix[at.index()].get()

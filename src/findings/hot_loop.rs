@@ -1,10 +1,11 @@
 //! Hot loops: code whose samples lie together because it repeats, charged to the function that can be changed.
 
 use super::active::{Active, cpu_profiles};
-use super::finding::{Finding, Rule, Threshold};
+use super::finding::{Cover, Finding, Rule, Threshold};
 use super::loop_shape::{Limits, Places, Verdict};
 use super::loop_text::{Claim, describe};
 use super::owner::Owner;
+use super::stack_share::RE_ENTRIES;
 use super::{Context, Detector, Outcome, counted};
 use crate::analysis::weights::Selection;
 use crate::base::ids::{FuncId, StackId};
@@ -60,12 +61,13 @@ pub const RULE: Rule = Rule {
             default: 0.2,
             doc: "share of leaves without symbol from which findings stay at info; PROFILES 4.4",
         },
+        RE_ENTRIES,
     ],
     doc: include_str!("../../docs/rules/hot-loop.md"),
 };
 
 /// Categories of which one call takes nanoseconds to microseconds, so that only repetition explains a large share (PROFILES 1.1).
-const CHEAP: [&str; 10] = ["memops", "hashing", "hashmap", "clock", "alloc", "boxing", "lock", "strfmt", "reflection", "regex"];
+pub(super) const CHEAP: [&str; 10] = ["memops", "hashing", "hashmap", "clock", "alloc", "boxing", "lock", "strfmt", "reflection", "regex"];
 
 /// What one owner function holds.
 #[derive(Default)]
@@ -121,7 +123,27 @@ pub(super) fn looped(cx: &Context<'_>, active: &Active<'_>) -> Vec<FuncId> {
     claims(cx, active).into_iter().filter(|c| matches!(c.verdict, Verdict::Tight | Verdict::Body)).map(|c| c.func).collect()
 }
 
-fn claims(cx: &Context<'_>, active: &Active<'_>) -> Vec<Claim> {
+fn of_profile(cx: &Context<'_>, active: &Active<'_>, findings: &mut Vec<Finding>) {
+    let mut claims = claims(cx, active);
+    if claims.is_empty() {
+        return;
+    }
+    if let Some(order) = cx.order(active) {
+        let least = cx.threshold(&RULE, RE_ENTRIES.name);
+        claims.iter_mut().for_each(|c| c.in_order(&order, least));
+    }
+    let selection = Selection { profile: active.id.index(), value: active.value, thread: None };
+    let tree = cx.tree(selection);
+    let mut covers = covers(active, &claims);
+    findings.extend(claims.iter().filter_map(|c| {
+        let mut f = describe(cx, active, &tree, c)?;
+        f.cover = Cover::Stacks(active.id, covers.remove(&(c.func, c.repeats)).unwrap_or_default());
+        Some(f)
+    }));
+}
+
+/// What can be said about each owner of a profile's samples, by tiers T0 to T2.
+pub(super) fn claims(cx: &Context<'_>, active: &Active<'_>) -> Vec<Claim> {
     let groups = groups(active);
     let limits = Limits {
         samples: cx.threshold(&RULE, "shape-samples") as i64,
@@ -133,18 +155,27 @@ fn claims(cx: &Context<'_>, active: &Active<'_>) -> Vec<Claim> {
     let site_share = cx.threshold(&RULE, "call-site-share");
     let min = cx.threshold(&RULE, "min-leaf-samples") as i64;
     let mut claims: Vec<Claim> = groups.iter().filter_map(|(func, g)| judge(active, *func, g, &limits, min, site_share)).collect();
-    claims.retain(|c| c.count >= min);
+    // Names alone, and most of the time in what it calls: the rule repeated-cheap-call speaks of that.
+    claims.retain(|c| c.count >= min && (c.tier != "T0" || c.leaves.first().is_none_or(|(_, n)| *n <= c.own)));
     claims
 }
 
-fn of_profile(cx: &Context<'_>, active: &Active<'_>, findings: &mut Vec<Finding>) {
-    let claims = claims(cx, active);
-    if claims.is_empty() {
-        return;
+/// The stacks of each claim's samples, in one pass.
+fn covers(active: &Active<'_>, claims: &[Claim]) -> BTreeMap<(FuncId, Option<FuncId>), Vec<StackId>> {
+    let mut out: BTreeMap<(FuncId, Option<FuncId>), Vec<StackId>> = BTreeMap::new();
+    let by_func: BTreeMap<FuncId, &Claim> = claims.iter().map(|c| (c.repeats.unwrap_or(c.func), c)).collect();
+    for a in &active.stacks {
+        let Some(owner) = active.owner(a.stack) else { continue };
+        let Some(c) = by_func.get(&owner.func) else { continue };
+        let leaf = active.func(a.stack);
+        if owner.body && (c.repeats.is_some() || c.own > 0) || c.leaves.iter().any(|(f, _)| *f == leaf) {
+            let list = out.entry((c.func, c.repeats)).or_default();
+            if list.last() != Some(&a.stack) {
+                list.push(a.stack);
+            }
+        }
     }
-    let selection = Selection { profile: active.id.index(), value: active.value, thread: None };
-    let tree = cx.tree(selection);
-    findings.extend(claims.iter().filter_map(|c| describe(cx, active, &tree, c)));
+    out
 }
 
 /// Collects samples by owner. Stacks are many and frames few: counts are added up by pairs of frames first.
@@ -257,7 +288,7 @@ fn judge(active: &Active<'_>, func: FuncId, g: &Group, limits: &Limits, min: i64
         let mut listed: Vec<(FuncId, i64)> = leaves.iter().map(|l| (*l, g.leaves[l].0.n)).collect();
         listed.sort_by_key(|(l, n)| (std::cmp::Reverse(*n), active.name(*l)));
         let own = if with_body { g.body.n } else { 0 };
-        Claim { func, tier, verdict, count: places.n, value, own, leaves: listed, places, repeats: None }
+        Claim { func, tier, verdict, count: places.n, value, own, leaves: listed, places, repeats: None, order: None }
     };
     if tier == "T0" {
         return Some(claim(true, &cheap, "T0", Verdict::Unknown));

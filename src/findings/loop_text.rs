@@ -5,11 +5,13 @@ use super::active::Active;
 use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Severity, ShareOf, Subject, fingerprint};
 use super::hot_loop::RULE;
 use super::loop_shape::{Places, Verdict};
+use super::stack_share::{factor, share_of};
+use super::time_order::{Moves, TimeOrder};
 use crate::analysis::call_tree::CallTree;
 use crate::analysis::neighbours::heaviest_path;
 use crate::base::ids::FuncId;
 use crate::base::quantity::{format_share, format_value};
-use crate::base::stats::{Share, map_exp100, wilson};
+use crate::base::stats::map_exp100;
 use crate::base::view::{View, ViewRef};
 use crate::model::symbols::NO_ADDRESS;
 
@@ -33,27 +35,49 @@ pub(super) struct Claim {
     pub places: Places,
     /// The function that it calls again and again, where that is the loop.
     pub repeats: Option<FuncId>,
+    /// What the order of time adds (tier T3), where it proves that the code iterates.
+    pub order: Option<Moves>,
 }
 
-/// Confidence factor of a tier (PROFILES 1.0).
-fn factor(tier: &str) -> f64 {
-    match tier {
-        "T2" => 0.95,
-        "T1" => 0.85,
-        _ => 0.74,
+impl Claim {
+    /// Looks in the order of time for iterations of what the claim speaks of: of the function called again, of its own code, or
+    /// of its calls. Standing still proves one only where the instruction is known, not by lines.
+    pub(super) fn in_order(&mut self, order: &TimeOrder, least: f64) {
+        let mut moves = order.of(self.repeats.unwrap_or(self.func));
+        if self.repeats.is_some() || !self.places.knows_bytes() {
+            moves.same = 0;
+        }
+        if self.repeats.is_some() {
+            moves.again = 0;
+        }
+        if iterations(&moves) as f64 >= least {
+            self.order = Some(moves);
+        }
     }
+
+    /// Tiers of the evidence, joined by `+`: `T2+T3`.
+    pub(super) fn tiers(&self) -> String {
+        let mut out = self.tier.to_string();
+        if self.order.is_some() {
+            out.push_str("+T3");
+        }
+        out
+    }
+}
+
+/// Moves between neighbouring samples that only code that iterates makes.
+pub(super) fn iterations(m: &Moves) -> u64 {
+    m.back + m.same + m.site_back + m.again
 }
 
 /// The finding, if it scores enough.
 pub(super) fn describe(cx: &Context<'_>, active: &Active<'_>, tree: &CallTree, claim: &Claim) -> Option<Finding> {
-    let mut share = wilson(claim.count as f64, active.count as u64);
-    if !active.counted {
-        share = Share { low: share.p, high: share.p, n: 0, ..share };
-    }
+    let share = share_of(active, claim.count);
+    let tiers = claim.tiers();
     let missing = active.unknown_share() >= cx.threshold(&RULE, "unknown-share");
     let few = (active.count as f64) < cx.threshold(&RULE, "few-samples");
     let (info, warning) = (cx.threshold(&RULE, "info-share"), cx.threshold(&RULE, "warning-share"));
-    let mut score = map_exp100(share.low, info, warning) * factor(claim.tier);
+    let mut score = map_exp100(share.low, info, warning) * factor(&tiers);
     if missing || few || !active.counted {
         score = score.min(74.0);
     }
@@ -77,12 +101,12 @@ pub(super) fn describe(cx: &Context<'_>, active: &Active<'_>, tree: &CallTree, c
         fingerprint: fingerprint(RULE.id, &[name, claim.repeats.map_or("", |f| active.name(f))]),
         severity,
         score: score.round() as u32,
-        confidence: match claim.tier {
-            "T2" => Confidence::Confirmed,
-            "T1" => Confidence::Likely,
+        confidence: match factor(&tiers) {
+            f if f >= 0.95 => Confidence::Confirmed,
+            f if f >= 0.85 => Confidence::Likely,
             _ => Confidence::Possible,
         },
-        tier: claim.tier.to_string(),
+        tier: tiers,
         title: title(active, claim, share.p),
         message: message(active, claim, share.p),
         subject: Subject {
@@ -120,13 +144,13 @@ fn title(active: &Active<'_>, c: &Claim, p: f64) -> String {
     let (name, share) = (active.name(c.func), format_share(p));
     let top = c.leaves.first().map(|(leaf, n)| (active.name(*leaf), *n));
     if c.repeats.is_some() {
-        return format!("Hot loop ({}): {name} repeats one call for {share} of the time", c.tier);
+        return format!("Hot loop ({}): {name} repeats one call for {share} of the time", c.tiers());
     }
-    let kind = match c.tier {
-        "T2" => "Hot loop (T2)",
-        "T1" => "Probable hot loop (T1)",
-        _ if top.is_some_and(|(_, n)| n > c.own) => "Repeated cheap operation (T0)",
-        _ => "Hot spot (T0)",
+    let tiers = c.tiers();
+    let kind = match factor(&tiers) {
+        f if f >= 0.95 => format!("Hot loop ({tiers})"),
+        f if f >= 0.85 => format!("Probable hot loop ({tiers})"),
+        _ => format!("Hot spot ({tiers})"),
     };
     match top {
         Some((leaf, n)) if n > c.own => format!("{kind}: {name} takes {share} of the time, most of it in {leaf}"),
@@ -139,8 +163,9 @@ fn message(active: &Active<'_>, c: &Claim, p: f64) -> String {
     let name = active.name(c.func);
     if let Some(called) = c.repeats {
         return format!(
-            "{of} are in {}, spread over its whole code, and one place in {name} makes the calls: that place repeats.",
-            active.name(called)
+            "{of} are in {}, spread over its whole code, and one place in {name} makes the calls: that place repeats{}.",
+            active.name(called),
+            in_time(c)
         );
     }
     let share = |n: i64| format_share(n as f64 / active.count as f64);
@@ -154,13 +179,19 @@ fn message(active: &Active<'_>, c: &Claim, p: f64) -> String {
         parts.push(format!("{} more functions {}", c.leaves.len() - 3, share(rest)));
     }
     let why = match (c.tier, c.verdict) {
+        ("T0", _) if c.order.is_some() => "and it iterates, as the order of time shows",
         ("T0", Verdict::Spread) => "spread over its code, so that no loop is proven",
         ("T0", _) => "known by names only, so that a loop is likely but not proven",
         (_, Verdict::Body) => "in one part of its code",
         ("T1", _) => "in a few lines",
         _ => "in a few instructions",
     };
-    format!("{of} are in {name}, {why}: {}.", parts.join(", "))
+    format!("{of} are in {name}, {why}: {}{}.", parts.join(", "), in_time(c))
+}
+
+/// What the order of time says, as the end of a sentence.
+fn in_time(c: &Claim) -> String {
+    c.order.as_ref().map_or(String::new(), |m| format!("; it iterates: {} re-entries seen in the order of time", iterations(m)))
 }
 
 fn evidence(active: &Active<'_>, c: &Claim, p: f64, path: Vec<String>) -> Vec<Evidence> {
@@ -187,6 +218,21 @@ fn evidence(active: &Active<'_>, c: &Claim, p: f64, path: Vec<String>) -> Vec<Ev
             view: table(c.func),
         });
     }
+    if let Some(m) = &c.order {
+        let mut parts = Vec::new();
+        for (n, what) in [
+            (m.back + m.site_back, "backward"),
+            (m.forward + m.site_forward, "forward"),
+            (m.same, "at the same instruction"),
+            (m.again, "back at a call made before"),
+        ] {
+            if n > 0 {
+                parts.push(format!("{n} {what}"));
+            }
+        }
+        let text = format!("from one sample of a thread to the next it moves {}", parts.join(", "));
+        out.push(Evidence { text, view: ViewRef { mode: Some("chart".to_string()), ..view(View::Flame) } });
+    }
     if let Some(called) = c.repeats {
         let at = c.places.top_byte().filter(|(b, _)| *b != NO_ADDRESS).map_or(String::new(), |(b, _)| position(b, true));
         out.push(Evidence { text: format!("all calls of {} come from {at}", active.name(called)), view: table(called) });
@@ -205,22 +251,14 @@ fn position(byte: u64, offset: bool) -> String {
 fn caveats(active: &Active<'_>, c: &Claim, missing: bool, few: bool) -> Vec<String> {
     let mut out = Vec::new();
     match c.tier {
+        "T0" if c.order.is_some() => {
+            out.push("The order of time shows that it iterates at or above this function, not at which line.".to_string());
+        }
         "T0" => out.push("Function names alone cannot tell a loop from one long call: look at the code, or record with lines.".to_string()),
         "T1" => out.push("Lines cannot tell a loop from one long statement.".to_string()),
         _ => out.push("Samples land at or just after the slow instruction (skid).".to_string()),
     }
-    if active.idle > 0 {
-        out.push(format!("Shares are of {} active samples; {} idle ones are left out.", active.count, active.idle));
-    }
-    if missing {
-        out.push(format!("{} of the leaves have no symbol: what they are is not known.", format_share(active.unknown_share())));
-    }
-    if few {
-        out.push(format!("Only {} active samples: record for longer.", active.count));
-    }
-    if !active.counted {
-        out.push("The file does not say how many samples its numbers stand for, so there is no interval.".to_string());
-    }
+    out.extend(super::stack_share::caveats(active, missing, few));
     out
 }
 

@@ -32,6 +32,7 @@ pub mod facts;
 pub mod fan_out_width;
 pub mod finding;
 pub mod heap_growth;
+pub mod hidden_loop;
 pub mod hot_loop;
 pub mod large_payload;
 pub mod lock_wait;
@@ -59,9 +60,12 @@ pub mod recording_samples;
 pub mod recording_symbols;
 pub mod recording_truncated;
 pub mod recording_unfinished;
+pub mod recursion;
 pub mod regression_calls;
 pub mod regression_function;
 pub mod regression_operation;
+pub mod repeated_cheap_call;
+pub mod repeated_setup;
 pub mod retry_storm;
 pub mod sequential_calls;
 pub mod settings;
@@ -69,7 +73,9 @@ pub mod settings_lines;
 pub mod slow;
 pub mod slow_call;
 pub mod slow_query;
+pub mod stack_share;
 pub mod tail;
+pub mod time_order;
 pub mod traced;
 
 use crate::analysis::call_tree::{CallTree, Order, call_tree};
@@ -88,10 +94,15 @@ use settings::Settings;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use time_order::TimeOrder;
 
 /// Every rule, of one family the general ones before the special ones: where two speak of the same rows, the later leads.
 pub const DETECTORS: &[&dyn Detector] = &[
+    &hidden_loop::HiddenLoop,
+    &repeated_cheap_call::RepeatedCheapCall,
     &hot_loop::HotLoop,
+    &recursion::Recursion,
+    &repeated_setup::RepeatedSetup,
     &allocation_sites::AllocationSites,
     &heap_growth::HeapGrowth,
     &allocation_pressure::AllocationPressure,
@@ -171,6 +182,7 @@ pub struct Context<'a> {
     comparison: OnceCell<Comparison>,
     active: RefCell<BTreeMap<ProfileId, Rc<Active<'a>>>>,
     costs: RefCell<BTreeMap<ProfileId, Rc<Costs>>>,
+    order: RefCell<BTreeMap<ProfileId, Option<Rc<TimeOrder>>>>,
     trees: RefCell<Trees>,
 }
 
@@ -191,6 +203,7 @@ impl<'a> Context<'a> {
             attempts: OnceCell::new(),
             active: RefCell::default(),
             costs: RefCell::default(),
+            order: RefCell::default(),
             trees: RefCell::default(),
         }
     }
@@ -220,6 +233,11 @@ impl<'a> Context<'a> {
     /// Kinds of work of a profile's active samples, measured on first use for all rules at once.
     pub fn costs(&self, active: &Active<'_>) -> Rc<Costs> {
         self.costs.borrow_mut().entry(active.id).or_insert_with(|| Rc::new(Costs::new(active))).clone()
+    }
+
+    /// The order of a CPU profile's samples in time, looked at on first use; `None` where it has none.
+    pub fn order(&self, active: &Active<'_>) -> Option<Rc<TimeOrder>> {
+        self.order.borrow_mut().entry(active.id).or_insert_with(|| time_order::time_order(active).map(Rc::new)).clone()
     }
 
     /// The call tree of a selection, built on first use.

@@ -165,7 +165,9 @@ pub struct Owner {
 pub fn is_library(active: &Active<'_>, func: FuncId) -> bool {
     let s = &active.session.symbols;
     let strings = &active.session.strings;
-    if s.funcs.flags[func.index()] & FUNC_KERNEL != 0 || active.is_unknown(func) || !active.class_of(func).is_empty() {
+    // Copying and comparing of memory is told by names of the C library that count at a leaf only.
+    let known = !active.class_of(func).is_empty() || active.leaf_class_of(func).has("memops");
+    if s.funcs.flags[func.index()] & FUNC_KERNEL != 0 || active.is_unknown(func) || known {
         return true;
     }
     let name = active.name(func);
@@ -202,6 +204,11 @@ pub fn is_interpreter(name: &str) -> bool {
     starts_with_any(name, &INTERPRETERS)
 }
 
+/// Whether a name stands for no function, or for a frame of a profiler or benchmark harness.
+pub fn is_stand_in(name: &str) -> bool {
+    starts_with_any(name, &NOBODY[6..]) || NOBODY.contains(&name)
+}
+
 /// What is remembered of a stack's owner.
 #[derive(Clone, Copy, Debug)]
 pub struct Owned {
@@ -219,7 +226,7 @@ pub fn owners(active: &Active<'_>) -> Vec<Owned> {
     let nobody: Vec<bool> = (0..s.funcs.len())
         .map(|i| {
             let name = active.name(FuncId::from_index(i));
-            starts_with_any(name, &NOBODY[6..]) || NOBODY.contains(&name) || is_interpreter(name)
+            is_stand_in(name) || is_interpreter(name)
         })
         .collect();
     let mut out: Vec<Owned> = Vec::with_capacity(s.stacks.len());

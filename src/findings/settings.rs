@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn mistakes_say_what_exists() {
         for (text, part) in [
-            ("[rules.nonsense]\nx = 1", "there is no rule nonsense; rules are hot-loop"),
+            ("[rules.nonsense]\nx = 1", "there is no rule nonsense; rules are hidden-loop"),
             ("[rules.hot-loop]\nx = 1", "hot-loop has no threshold x; it has info-share"),
             ("[rules.hot-loop]\ninfo-share = true", "must be a number"),
             ("[[target]]\np95 = \"soon\"", "is not a duration"),

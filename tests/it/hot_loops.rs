@@ -43,10 +43,10 @@ fn known_loops_of_a_c_program() {
     let mut engine = fixture("perf-script/loops.perf-script.txt.gz");
     let found = loops(&engine);
     let get = |name: &str| found.iter().find(|f| f.subject.name == name);
-    for (name, samples, tier) in [("dot", 664, "T2"), ("scan", 637, "T2"), ("matmul", 176, "T2")] {
+    for (name, samples, tier) in [("dot", 664, "T2+T3"), ("scan", 637, "T2+T3"), ("matmul", 176, "T2+T3")] {
         let f = get(name).unwrap_or_else(|| panic!("{name} was not found"));
         assert_eq!((f.occurrences.count, f.tier.as_str(), f.confidence), (samples, tier, Confidence::Confirmed), "{name}");
-        assert!(f.title.starts_with("Hot loop (T2): "), "{}", f.title);
+        assert!(f.title.starts_with("Hot loop (T2+T3): "), "{}", f.title);
         assert_eq!(f.share.as_ref().unwrap().n, 2497);
         // One period of cpu-clock at 2 kHz is half a millisecond.
         assert!((f.impact.amount - samples as i64 * 500_250).abs() < 1_000_000, "{}", f.impact.amount);

@@ -25,6 +25,7 @@ mod hot_loops;
 mod jfr;
 mod labels;
 mod ledger;
+mod loop_rules;
 mod otlp_profiles;
 mod parts;
 mod perf_data;
