@@ -65,7 +65,7 @@ pub const RULE: Rule = Rule {
         Threshold {
             name: "monotone-share",
             default: 0.8,
-            doc: "of three and more snapshots the share of steps that must grow; PROFILES 2.3",
+            doc: "of three and more snapshots the share of steps that must not shrink; PROFILES 2.3",
         },
     ],
     doc: include_str!("../../docs/rules/heap-growth.md"),
@@ -188,7 +188,7 @@ fn growth(cx: &Context<'_>, list: &[Snapshot<'_>], timed: bool) -> Vec<Finding> 
             continue;
         }
         let points: Vec<(f64, i64)> = list.iter().map(|s| ((s.time_ns - first.time_ns) as f64 / 1e9, of(s).0)).collect();
-        let steps = points.windows(2).filter(|w| w[1].1 > w[0].1).count();
+        let steps = points.windows(2).filter(|w| w[1].1 >= w[0].1).count();
         if (steps as f64) < limit("monotone-share") * (points.len() - 1) as f64 {
             continue;
         }

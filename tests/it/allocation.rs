@@ -120,6 +120,10 @@ fn a_leak_between_two_heap_profiles_is_found() {
         (verdict.status, verdict.reason.as_str()),
         (RuleStatus::NotChecked, "because growth needs two heap profiles: open a later one as well, or a baseline")
     );
+    // The allocation profile of the same run holds live bytes as well: a third snapshot, in which nothing was freed.
+    let Some(engine) = recordings(&["heap1.pb.gz", "allocs.pb.gz", "heap2.pb.gz"]) else { return };
+    let found = of(&engine, "heap-growth");
+    assert!(found.len() == 1 && found[0].subject.name == "main.leaky", "{found:?}");
     // The same heap twice does not grow.
     let Some(engine) = recordings(&["heap2.pb.gz", "heap2.pb.gz"]) else { return };
     assert_eq!(of(&engine, "heap-growth").len(), 0);
