@@ -1,5 +1,6 @@
 //! Compare: a baseline beside the candidate, and what certainly changed between them.
 
+use super::compare_flame::{self, DiffFlame};
 use super::findings::ViewProps;
 use super::{Shared, SideChange, json};
 use crate::base::quantity::{format_count, format_ns, format_share};
@@ -91,8 +92,12 @@ fn Tables(props: &ViewProps) -> Html {
     match (&answer, answer.value()) {
         (Answer::Failed(why), _) => html! { <p class="empty">{ why }</p> },
         (_, None) => html! { <div class="skeleton" aria-busy="true"></div> },
+        (_, Some(d)) if compare_flame::wanted(&s.place) && !d.profiles.is_empty() => html! {
+            <>{ pictures(s, d) }<DiffFlame shared={s.clone()} diff={d.clone()} /></>
+        },
         (_, Some(d)) => html! {
             <>
+                { pictures(s, d) }
                 { notes(&d.warnings) }
                 { for d.profiles.iter().map(|p| profile(s, p)) }
                 if let Some(t) = &d.traces {
@@ -104,6 +109,24 @@ fn Tables(props: &ViewProps) -> Html {
             </>
         },
     }
+}
+
+/// Tables or flame graph, where there are profiles on both sides.
+fn pictures(s: &Shared, d: &Diff) -> Html {
+    if d.profiles.is_empty() {
+        return html! {};
+    }
+    let flame = compare_flame::wanted(&s.place);
+    let button = |on: bool, label: &'static str| {
+        let s = s.clone();
+        let mode = (label != "Tables").then(|| "flame".to_string());
+        let go = move |_| {
+            let mode = mode.clone();
+            s.change(false, |p| (p.mode, p.zoom, p.path) = (mode, None, Vec::new()));
+        };
+        html! { <button aria-pressed={on.to_string()} onclick={go}>{ label }</button> }
+    };
+    html! { <div class="segments" role="group" aria-label="Picture">{ button(!flame, "Tables") }{ button(flame, "Differential flame graph") }</div> }
 }
 
 fn notes(warnings: &[String]) -> Html {
@@ -174,6 +197,11 @@ fn profile(s: &Shared, p: &ProfileDiff) -> Html {
     }
 }
 
+/// `+3.20 ms`, `−201 ms`.
+fn signed_ns(ns: i64) -> String {
+    format!("{}{}", if ns < 0 { '−' } else { '+' }, format_ns(ns.unsigned_abs() as f64))
+}
+
 fn endpoints(rows: &[EndpointDiff]) -> Html {
     html! {
         <section>
@@ -186,7 +214,7 @@ fn endpoints(rows: &[EndpointDiff]) -> Html {
                         <td class="n">{ format!("{} → {}", e.requests[0], e.requests[1]) }</td>
                         <td class="n">{ format_ns(e.mean_ns[0] as f64) }</td><td class="n">{ format_ns(e.mean_ns[1] as f64) }</td>
                         <td>
-                            if !e.explained_by.is_empty() { { format!("{} by {}", format_ns(e.explained_ns as f64), e.explained_by.join(" → ")) } }
+                            if !e.explained_by.is_empty() { { format!("{} by {}", signed_ns(e.explained_ns), e.explained_by.join(" → ")) } }
                             { for e.one_sided.iter().map(|(side, path, n)| html! { <div class="dim">{ format!("only in the {side}, {n} times: {}", path.join(" → ")) }</div> }) }
                         </td>
                     </tr>
@@ -203,7 +231,7 @@ fn operations(s: &Shared, rows: &[OperationDiff]) -> Html {
         <section>
             <h2>{ format!("Operations ({}, {certain} certainly changed)", rows.len()) }</h2>
             <table class="wide">
-                <thead><tr><th>{ "Service" }</th><th>{ "Operation" }</th><th class="n">{ "Calls" }</th><th class="n">{ "p50 was" }</th><th class="n">{ "now" }</th><th class="n">{ "p95 was" }</th><th class="n">{ "now" }</th><th>{ "Time" }</th><th class="n">{ "Errors" }</th><th>{ "Errors" }</th></tr></thead>
+                <thead><tr><th>{ "Service" }</th><th>{ "Operation" }</th><th class="n">{ "Calls" }</th><th class="n">{ "p50 was" }</th><th class="n">{ "now" }</th><th class="n">{ "p95 was" }</th><th class="n">{ "now" }</th><th>{ "Time" }</th><th class="n">{ "Errors" }</th><th>{ "Verdict" }</th></tr></thead>
                 <tbody>{ for rows.iter().take(SHOWN).map(|r| {
                     let to = ViewRef { service: Some(r.service.clone()), operation: Some(r.operation.clone()), ..ViewRef::of(View::Services) };
                     let (href, go) = (to.to_hash(), s.go.clone());

@@ -15,7 +15,8 @@ use std::rc::Rc;
 use wasm_bindgen::JsCast;
 use yew::prelude::*;
 
-fn parse_window(text: Option<&String>, extent: f64) -> Option<(f64, f64)> {
+/// The zoom window of an address, inside a picture.
+pub fn parse_window(text: Option<&String>, extent: f64) -> Option<(f64, f64)> {
     let (from, to) = text?.split_once("..")?;
     let (from, to) = (from.parse::<f64>().ok()?, to.parse::<f64>().ok()?);
     (from >= 0.0 && to > from && to <= extent * 1.000_001).then_some((from, to))

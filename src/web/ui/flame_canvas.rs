@@ -116,6 +116,10 @@ pub fn boxes(data: &FlameData) -> Boxes<'_> {
     }
 }
 
+fn palette(data: &FlameData) -> Palette {
+    if data.head.sides.is_some() { Palette::read_diff() } else { Palette::read(data.head.categories.len()) }
+}
+
 impl FlameCanvas {
     fn viewport<'a>(&self, props: &'a Props) -> Viewport<'a> {
         Viewport {
@@ -281,6 +285,9 @@ impl FlameCanvas {
                 <code>{ data.name_of(node) }</code>
                 <div>{ format!("total {} ({} of all, {} of its parent)", format_value(total, unit), share(data.head.extent), share(of_parent)) }</div>
                 <div>{ format!("self {}", format_value(data.self_weight[i], unit)) }</div>
+                if let Some([b, c]) = data.sides_of(node) {
+                    <div>{ format!("before {}, now {}: {:+.2} pp, {}", format_share(b.1), format_share(c.1), (c.1 - b.1) * 100.0, if data.certain[i] == 1 { "certain" } else { "not certain" }) }</div>
+                }
                 if !place.is_empty() { <div class="dim">{ place }</div> }
             </div>
         }
@@ -301,7 +308,7 @@ impl Component for FlameCanvas {
             hovered: None,
             pointer: (0.0, 0.0),
             drag: None,
-            palette: Palette::read(data.head.categories.len()),
+            palette: palette(data),
             listeners: Vec::new(),
             live: None,
             commit: None,
@@ -320,7 +327,7 @@ impl Component for FlameCanvas {
             (self.live, self.commit) = (None, None);
         }
         if props.generation != old.generation {
-            self.palette = Palette::read(props.data.head.categories.len());
+            self.palette = palette(&props.data);
         }
         if props.reveal != old.reveal || props.selected != old.selected {
             let y = f64::from(props.selected.and_then(|n| props.data.depth.get(n as usize).copied()).unwrap_or(props.reveal)) * ROW;

@@ -29,6 +29,12 @@ impl Palette {
         }
     }
 
+    /// The colours of differential graphs: a box without a change of its own has the first.
+    pub fn read_diff() -> Palette {
+        let colours: Vec<String> = (0..9).map(|i| dom::token(&format!("--diff-{i}"))).collect();
+        Palette { own: vec![colours[0].clone()], other: colours, ..Palette::read(1) }
+    }
+
     /// Draws rectangles, marks and labels.
     pub fn fill(&self, ctx: &CanvasRenderingContext2d, picture: &Picture, searching: bool) {
         let p = self;

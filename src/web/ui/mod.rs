@@ -1,6 +1,7 @@
 //! The application: what is loaded, where the user is, and which view that is.
 
 pub mod compare;
+pub mod compare_flame;
 pub mod files;
 pub mod finding_detail;
 pub mod finding_preview;
