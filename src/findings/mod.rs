@@ -27,7 +27,10 @@ pub mod cost_specs;
 pub mod cost_specs_system;
 pub mod cost_specs_work;
 pub mod costs;
+pub mod deep_chain;
+pub mod deep_hops;
 pub mod doctor;
+pub mod error_origin;
 pub mod facts;
 pub mod fan_out_width;
 pub mod finding;
@@ -46,6 +49,8 @@ pub mod path_table;
 pub mod pool_shape;
 pub mod pool_staircase;
 pub mod pool_wait;
+pub mod queue_edges;
+pub mod queue_lag;
 pub mod recording_clock_skew;
 pub mod recording_cpu_use;
 pub mod recording_gaps;
@@ -76,6 +81,8 @@ pub mod slow_query;
 pub mod stack_share;
 pub mod tail;
 pub mod time_order;
+pub mod timeouts;
+pub mod timeouts_text;
 pub mod traced;
 
 use crate::analysis::call_tree::{CallTree, Order, call_tree};
@@ -140,6 +147,7 @@ pub const DETECTORS: &[&dyn Detector] = &[
     &pool_staircase::PoolStaircase,
     &chatty_duplicate::Duplicate,
     &chatty_transitive::Transitive,
+    &deep_chain::DeepChain,
     &slow_call::SlowCall,
     &slow_query::SlowQuery,
     &many_writes::ManyWrites,
@@ -147,6 +155,9 @@ pub const DETECTORS: &[&dyn Detector] = &[
     &connection_churn::ConnectionChurn,
     &pool_wait::PoolWait,
     &sequential_calls::Sequential,
+    &error_origin::ErrorOrigin,
+    &timeouts::Timeouts,
+    &queue_lag::QueueLag,
     &retry_storm::RetryStorm,
     &recording_lost::Lost,
     &recording_samples::FewSamples,

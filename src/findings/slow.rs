@@ -5,7 +5,7 @@ use super::Context;
 use super::calls::{Call, Category};
 use super::facts::Fact;
 use super::finding::{Confidence, Finding, Rule, Subject};
-use super::traced::{Case, Said, answer, caller, endpoint, finding, measure, named, quantile};
+use super::traced::{Case, Said, answer, caller, caller_half, endpoint, finding, measure, named, quantile};
 use crate::analysis::replay::Edit;
 use crate::base::ids::{SpanRow, StringId, TraceRow};
 use crate::base::quantity::{format_count, format_ns, format_share};
@@ -37,6 +37,7 @@ pub fn findings(cx: &Context<'_>, rule: &Rule, is_mine: fn(Category) -> bool) ->
         alike.extend(list.iter().map(|c| (c.scope, c.signature)));
         alike.sort_unstable();
         for call in list.iter().filter(|c| is_mine(c.category)) {
+            let call = &Call { span: caller_half(set, call.span), ..*call };
             looked += 1;
             usual.entry(call.signature).or_default().push(set.spans.duration_ns[call.span.index()]);
             let own = own_time(cx, call.span);
@@ -95,9 +96,14 @@ fn one(cx: &Context<'_>, rule: &Rule, slow: &[Slow], all: &[i64]) -> Option<Find
     let manner = if outlier {
         format!("an outlier: the median of its {} is {}", calls_text(all.len()), format_ns(median as f64))
     } else if all.len() == slow.len() {
-        format!("as all its {}", calls_text(all.len()))
+        if all.len() == 1 { "its only call".to_string() } else { format!("as are all its {}", calls_text(all.len())) }
     } else {
-        format!("{} of its {} are, the median is {}", format_count(slow.len() as f64), calls_text(all.len()), format_ns(median as f64))
+        format!(
+            "so slow are {} of its {}, the median is {}",
+            format_count(slow.len() as f64),
+            calls_text(all.len()),
+            format_ns(median as f64)
+        )
     };
     let shape = shape(cx, &worst.call);
     let mut message = format!(
@@ -160,8 +166,8 @@ fn calls_text(n: usize) -> String {
 fn near_median(cx: &Context<'_>, like: &Call, median: i64) -> Option<SpanRow> {
     let set = &cx.session.traces;
     let traces = (0..set.traces.len()).map(TraceRow::from_index);
-    let mut calls = traces.flat_map(|t| cx.calls().of(t)).filter(|c| c.signature == like.signature);
-    calls.find(|c| set.spans.duration_ns[c.span.index()] == median).map(|c| c.span)
+    let calls = traces.flat_map(|t| cx.calls().of(t)).filter(|c| c.signature == like.signature);
+    calls.map(|c| caller_half(set, c.span)).find(|s| set.spans.duration_ns[s.index()] == median)
 }
 
 /// What the statement and its answer say about why it takes time.

@@ -8,7 +8,7 @@ use crate::analysis::clipped::Clipped;
 use crate::analysis::replay::{Edit, replay};
 use crate::base::ids::{SpanRow, TraceRow};
 use crate::base::view::{View, ViewRef};
-use crate::model::trace::TraceSet;
+use crate::model::trace::{SpanKind, TraceSet};
 use std::collections::BTreeMap;
 
 /// One occurrence of a defect.
@@ -198,6 +198,19 @@ pub fn endpoint(cx: &Context<'_>, trace: TraceRow) -> (String, String) {
 pub fn answer(set: &TraceSet, span: SpanRow) -> Option<SpanRow> {
     let mut other = set.children(span).iter().copied().filter(|c| set.service(*c) != set.service(span));
     other.next().filter(|_| other.next().is_none())
+}
+
+/// The caller's half of a call whose recording tells no kinds: the only thing that the span above the callee's does is this
+/// call, and it has its name. Else the call's span itself.
+pub fn caller_half(set: &TraceSet, span: SpanRow) -> SpanRow {
+    let half = |parent: &SpanRow| {
+        let name = |s: SpanRow| set.operations.name[set.spans.operation[s.index()].index()];
+        set.service(*parent) != set.service(span)
+            && set.children(*parent).len() == 1
+            && name(*parent) == name(span)
+            && !matches!(set.kind(*parent), SpanKind::Server | SpanKind::Consumer)
+    };
+    set.spans.parent[span.index()].get().filter(half).unwrap_or(span)
 }
 
 /// The caller of a call: the service of its span's parent.

@@ -48,6 +48,13 @@ pub const PLANTS: &[(&str, Plant)] = &[
     ("sequential-calls", in_turn),
     ("pool-staircase", pool),
     ("fan-out-width", straggler),
+    ("timeouts", latency::long_timeout),
+    ("timeouts", latency::abandoned_work),
+    ("error-origin", latency::masked_error),
+    ("queue-lag", latency::queue_lag),
+    ("queue-lag", latency::busy_callee),
+    ("deep-chain", latency::far_callee),
+    ("deep-chain", latency::deep_chain),
 ];
 
 const SERVICES: [&str; 8] = ["gateway", "cart", "stock", "price", "user", "mail", "search", "report"];

@@ -126,6 +126,91 @@ pub fn pool_wait(system: &mut System, dice: &mut Dice) -> Truth {
     truth("pool-wait", marker, &[], repaired)
 }
 
+/// The callee does not answer; the caller waits for a limit far above what it takes when it is well.
+pub fn long_timeout(system: &mut System, dice: &mut Dice) -> Truth {
+    let row = place(system, dice);
+    let (marker, act) = service(dice);
+    let limit = [500, 1000, 2000, 3000, 5000][dice.below(5) as usize] * 1000;
+    let act = Act { own_us: dice.range(20_000, 50_000), count: 2, gap_us: 3000, fails: 35, ..act };
+    let slowest = f64::from(act.own_us) * 1.4 + 2.0 * f64::from(act.net_us);
+    let repair = Act { timeout_us: (slowest * (1.1 + 1.7 * dice.unit())) as u32, ..act.clone() };
+    let repaired = with(system, row, Act { timeout_us: limit, ..act }, repair);
+    truth("timeouts", marker, &["error-origin", "slow-call"], repaired)
+}
+
+/// The caller gives up, and the callee works on.
+pub fn abandoned_work(system: &mut System, dice: &mut Dice) -> Truth {
+    let row = place(system, dice);
+    let (marker, act) = service(dice);
+    let act = Act { own_us: dice.range(20_000, 50_000), count: 2, gap_us: 3000, fails: 35, fail_us: dice.range(60, 120) * 1000, ..act };
+    let repaired = with(system, row, Act { overrun_us: dice.range(100, 900) * 1000, ..act.clone() }, act);
+    truth("timeouts", marker, &["error-origin", "slow-call"], repaired)
+}
+
+/// A fallback hides that a call fails slowly.
+pub fn masked_error(system: &mut System, dice: &mut Dice) -> Truth {
+    let row = place(system, dice);
+    let (marker, act) = service(dice);
+    let act = Act { own_us: dice.range(10_000, 30_000), count: 2, gap_us: 3000, ..act };
+    let defect = Act { fails: dice.range(30, 80), fail_us: dice.range(100, 170) * 1000, ..act.clone() };
+    let repaired = with(system, row, defect, act);
+    truth("error-origin", marker, &["slow-call"], repaired)
+}
+
+/// A consumer that is too slow.
+pub fn queue_lag(system: &mut System, dice: &mut Dice) -> Truth {
+    let row = place(system, dice);
+    let (marker, act) = service(dice);
+    let act = Act { own_us: dice.range(5000, 60_000), ..act };
+    let lag = dice.range(1500, 9000) * 1000;
+    let less = (f64::from(lag) * (0.02 + 0.4 * dice.unit())) as u32;
+    let repaired = with(system, row, Act { lag_us: Some(lag), ..act.clone() }, Act { lag_us: Some(less), ..act });
+    truth("queue-lag", marker, &[], repaired)
+}
+
+/// A callee without a free worker.
+pub fn busy_callee(system: &mut System, dice: &mut Dice) -> Truth {
+    let row = place(system, dice);
+    let (marker, act) = service(dice);
+    let act = Act { own_us: dice.range(5000, 30_000), count: dice.range(2, 3), gap_us: 3000, ..act };
+    let wait = dice.range(150, 400) * 1000;
+    let less = (f64::from(wait) * 0.4 * dice.unit()) as u32;
+    let repaired = with(system, row, Act { queue_us: wait, ..act.clone() }, Act { queue_us: less, ..act });
+    truth("queue-lag", marker, &["slow-call"], repaired)
+}
+
+/// A callee in another region, called from here.
+pub fn far_callee(system: &mut System, dice: &mut Dice) -> Truth {
+    let row = place(system, dice);
+    let (marker, act) = service(dice);
+    let act = Act { own_us: dice.range(5000, 30_000), net_us: dice.range(30_000, 70_000), far: true, ..act };
+    let repair = Act { net_us: dice.range(200, 900), far: false, ..act.clone() };
+    let repaired = with(system, row, act, repair);
+    truth("deep-chain", marker, &["slow-call"], repaired)
+}
+
+/// A chain of services that pass a request on to the one that does the work; the repair runs them in one process.
+pub fn deep_chain(system: &mut System, dice: &mut Dice) -> Truth {
+    let row = place(system, dice);
+    let marker = unique(dice);
+    let n = dice.range(6, 9);
+    let (work, net) = (dice.range(100, 300), dice.range(500, 1500));
+    let first = system.ops.len();
+    let mut repaired = system.clone();
+    let last_us = dice.range(40_000, 80_000);
+    for (system, work, net_us) in [(&mut *system, work, net), (&mut repaired, 0, 0)] {
+        let call = |op: usize, net_us: u32| Step::Calls(Calls::one(Target::Op { op, net_us }));
+        for i in 0..n {
+            let (service, name) = (format!("{marker}-{}", letters(i as usize)), format!("GET /{marker}-{}", letters(i as usize)));
+            let next = first + i as usize + 1;
+            let steps = if i + 1 < n { vec![Step::Work(work), call(next, net_us)] } else { vec![Step::Work(last_us)] };
+            system.ops.push(Op { service, name, steps });
+        }
+        system.ops[row].steps.extend([call(first, net), Step::Work(9000)]);
+    }
+    truth("deep-chain", marker, &[], repaired)
+}
+
 /// Harmless things of the same kinds; gives the steps.
 pub fn near_miss(dice: &mut Dice) -> Vec<Step> {
     let (_, query) = statement(dice);
@@ -146,10 +231,4 @@ pub fn near_miss(dice: &mut Dice) -> Vec<Step> {
         _ => Act { own_us: 20_000, lag_us: Some(8000), ..call },
     };
     vec![Step::Act(act), Step::Work(dice.range(2500, 6000))]
-}
-
-/// A handler of its own service.
-#[allow(dead_code)]
-fn hop(name: &str, service: String, work_us: u32) -> Op {
-    Op { service, name: format!("GET /{name}"), steps: vec![Step::Work(work_us)] }
 }

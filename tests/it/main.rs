@@ -24,6 +24,8 @@ mod growth;
 mod hot_loops;
 mod jfr;
 mod labels;
+mod latency;
+mod latency_drawn;
 mod ledger;
 mod loop_rules;
 mod otlp_profiles;
