@@ -1,5 +1,6 @@
 //! Where errors begin, how far they spread, and what they cost on the critical path (TRACES 3.3.14; CRISP, `propagateErrors`).
 
+use super::calls::Call;
 use super::chatty_n_plus_one::sorted;
 use super::facts::Fact;
 use super::finding::{Confidence, Finding, Rule, Subject, Threshold};
@@ -7,7 +8,7 @@ use super::traced::{Case, Said, endpoint, finding, measure, named, quantile};
 use super::{Context, Detector, Outcome};
 use crate::analysis::clipped::Clipped;
 use crate::analysis::replay::{Edit, replay};
-use crate::base::ids::{OperationId, SpanRow, TraceRow};
+use crate::base::ids::{OperationId, SpanRow, StringId, TraceRow};
 use crate::base::quantity::{format_ns, format_share};
 use crate::base::stats::map_exp100;
 use crate::base::work::step;
@@ -100,6 +101,7 @@ impl Detector for ErrorOrigin {
                 continue;
             }
             let failed: Vec<SpanRow> = set.traces.spans(trace).filter(|s| fails(cx, *s)).collect();
+            let again = made_good(cx, trace);
             let is_failed = |s: SpanRow| failed.binary_search(&s).is_ok();
             // A failing child explains its parent's failure, unless the parent did not wait for it.
             let mut explained: BTreeSet<SpanRow> = BTreeSet::new();
@@ -117,6 +119,10 @@ impl Detector for ErrorOrigin {
                     chain.push(p);
                     at = p;
                     parent = set.spans.parent[at.index()].get();
+                }
+                // A failed attempt that the next one made good is the retry rule's business.
+                if again.contains(&at) {
+                    continue;
                 }
                 let fate = if parent.is_none() && !set.spans.has(at, SPAN_ORPHAN) { Fate::Fatal } else { Fate::Masked };
                 let name = crate::analysis::normalize::name(set.name(strings, origin)).text;
@@ -137,6 +143,19 @@ impl Detector for ErrorOrigin {
         let over = format!("{} spans, {n} of them failing, in {} traces", set.spans.len(), set.traces.len());
         Outcome::Checked { findings: sorted(findings.collect()), over }
     }
+}
+
+/// Failed calls after which the same execution made the same call again, and with success.
+fn made_good(cx: &Context<'_>, trace: TraceRow) -> BTreeSet<SpanRow> {
+    let set = &cx.session.traces;
+    let failed = |span: SpanRow| set.spans.has(span, SPAN_ERROR);
+    let key = |c: &Call| (c.scope, c.signature, c.values);
+    let mut last: BTreeMap<(SpanRow, StringId, Option<u64>), i64> = BTreeMap::new();
+    for call in cx.calls().of(trace).iter().filter(|c| !failed(c.span)) {
+        last.insert(key(call), set.spans.start_ns[call.span.index()]);
+    }
+    let good = |c: &&Call| failed(c.span) && last.get(&key(c)).is_some_and(|at| *at >= set.spans.end_ns(c.span));
+    cx.calls().of(trace).iter().filter(good).map(|c| c.span).collect()
 }
 
 /// Durations of the calls that did not fail, of the operations whose masked failures are to be compared with them.

@@ -246,7 +246,7 @@ fn retries(system: &mut System, dice: &mut Dice) -> Truth {
     let attempts = dice.range(3, 6);
     let calls = Calls { target, count: Count::Fixed(1), how: How::Retried(attempts, pause), values, gap_us: 0 };
     let repaired = planted(system, row, calls, How::Serial);
-    Truth { rule: "retry-storm", marker, allowed: &["slow-query"], repaired }
+    Truth { rule: "retry-storm", marker, allowed: &["slow-query", "error-origin", "timeouts"], repaired }
 }
 
 /// The same statement on a table whose name begins with a marker.
