@@ -158,9 +158,14 @@ pub struct Patterns(BTreeMap<(String, String, String), Pattern>);
 impl Patterns {
     /// Adds a group under the service and name of its scope.
     pub fn add(&mut self, cx: &Context<'_>, group: Group) {
-        let (service, name) = place_of(cx, group.scope);
-        let key = (service, name, cx.calls().texts.get(group.calls[0].signature).to_string());
-        self.0.entry(key).or_insert(Pattern { groups: Vec::new() }).groups.push(group);
+        let name = cx.calls().texts.get(group.calls[0].signature).to_string();
+        self.add_as(cx, group, name);
+    }
+
+    /// Adds a group under a name of its own instead of its first call's signature.
+    pub fn add_as(&mut self, cx: &Context<'_>, group: Group, name: String) {
+        let (service, endpoint) = place_of(cx, group.scope);
+        self.0.entry((service, endpoint, name)).or_insert(Pattern { groups: Vec::new() }).groups.push(group);
     }
 
     /// The patterns with service and endpoint.

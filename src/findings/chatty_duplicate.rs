@@ -1,10 +1,14 @@
 //! The same call with the same values again within one execution: the first answer would do.
 
 use super::call_facts::Ending;
+use super::calls::Call;
 use super::chatty::{Group, NO_CALLS, Patterns, Words, finding, groups, sorted};
 use super::finding::{Confidence, Rule, Threshold};
+use super::loop_kind;
+use super::writes::{Writes, between};
 use super::{Context, Detector, Outcome};
 use crate::analysis::replay::Edit;
+use crate::base::ids::TraceRow;
 use crate::model::trace::TraceSet;
 use std::collections::BTreeMap;
 
@@ -42,6 +46,22 @@ fn plan(set: &TraceSet, g: &Group) -> (Edit, Edit) {
     (waiting, Edit::zero(&spans[1..]))
 }
 
+/// Longest time after which an answer still counts as the same, nanoseconds.
+const FRESH_NS: i64 = 60_000_000_000;
+
+/// Runs of equal reads without a write between them to what they read.
+fn needless(set: &TraceSet, written: &[&[i64]], equal: &[Call]) -> Vec<Vec<Call>> {
+    let start = |c: &Call| set.spans.start_ns[c.span.index()];
+    let mut out: Vec<Vec<Call>> = Vec::new();
+    for call in equal {
+        match out.last_mut().and_then(|run| run.last().copied().map(|last| (run, last))) {
+            Some((run, last)) if start(call) - start(&last) <= FRESH_NS && !between(written, start(&last), start(call)) => run.push(*call),
+            _ => out.push(vec![*call]),
+        }
+    }
+    out
+}
+
 impl Detector for Duplicate {
     fn rule(&self) -> &'static Rule {
         &RULE
@@ -52,6 +72,7 @@ impl Detector for Duplicate {
         }
         let set = &cx.session.traces;
         let (mut visible, mut patterns) = (0, Patterns::default());
+        let mut written: Option<(TraceRow, Writes<'_>)> = None;
         let least = cx.threshold(&RULE, "min_calls").max(2.0) as usize;
         let (traces, calls) = groups(cx, least, &mut |g| {
             if g.calls[0].values.is_none() || !g.calls[0].read_only {
@@ -66,11 +87,26 @@ impl Detector for Duplicate {
                     by_value.entry(values).or_default().push(i);
                 }
             }
+            if by_value.values().all(|equal| equal.len() < least) {
+                return;
+            }
+            if written.as_ref().is_none_or(|(trace, _)| *trace != g.trace) {
+                written = Some((g.trace, Writes::of(set, cx.calls(), g.trace)));
+            }
+            let Some((_, writes)) = &written else { return };
             for equal in by_value.into_values().filter(|e| e.len() >= least) {
-                let part = Group { calls: equal.iter().map(|i| g.calls[*i]).collect(), waves: vec![0], ..g.clone() };
-                let repeated: i64 = part.calls[1..].iter().map(|c| set.spans.duration_ns[c.span.index()]).sum();
-                if repeated as f64 / 1e6 >= cx.threshold(&RULE, "min_ms") || part.calls.len() as f64 >= cx.threshold(&RULE, "many_calls") {
-                    patterns.add(cx, part);
+                let equal: Vec<Call> = equal.iter().map(|i| g.calls[*i]).collect();
+                if loop_kind::polls(set, &equal) {
+                    continue;
+                }
+                for part in needless(set, &writes.to(cx.calls(), &equal[0]), &equal).into_iter().filter(|p| p.len() >= least) {
+                    let part = Group::new(g.trace, g.scope, part);
+                    let repeated: i64 = part.calls[1..].iter().map(|c| set.spans.duration_ns[c.span.index()]).sum();
+                    if repeated as f64 / 1e6 >= cx.threshold(&RULE, "min_ms")
+                        || part.calls.len() as f64 >= cx.threshold(&RULE, "many_calls")
+                    {
+                        patterns.add(cx, part);
+                    }
                 }
             }
         });
@@ -78,15 +114,21 @@ impl Detector for Duplicate {
             return Outcome::NotChecked(NO_CALLS.to_string());
         }
         let findings = patterns.places().map(|(place, p)| {
+            let at_once = p.groups[0].concurrency(set) >= 1.5;
+            let mut remedies = vec![
+                "Keep the answer for the rest of the request (a request-scoped memo), or cache it with a short life.".to_string(),
+                "Where the calls overlap, let the later ones share the first (single flight).".to_string(),
+            ];
+            if at_once {
+                remedies.swap(0, 1);
+            }
             let words = Words {
                 title: "{n} equal calls of {op} in {endpoint}".to_string(),
                 model: "Replay of the requests in which every repetition takes no time or waits for the first; at worst the gaps between the calls stay.",
                 confidence: Confidence::Likely,
-                caveats: vec!["A write between two of the calls, a poll or a retry would make the repetition necessary.".to_string()],
-                remedies: vec![
-                    "Keep the answer for the rest of the request (a request-scoped memo), or cache it with a short life.".to_string(),
-                    "Where the calls overlap, let the later ones share the first (single flight).".to_string(),
-                ],
+                caveats: vec!["A write that the trace does not show would make the repetition necessary.".to_string()],
+                remedies,
+                note: if at_once { "They are under way at the same time." } else { "Nothing that the trace shows changes it in between." }.to_string(),
                 ..Words::default()
             };
             finding(cx, &RULE, traces, place, &p, &plan, words)

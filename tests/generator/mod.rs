@@ -51,6 +51,8 @@ pub enum Step {
     Act(acts::Act),
     /// The same one after the other, with about so many microseconds of own work between them.
     InTurn(Vec<Calls>, u32),
+    /// One of each, then one of each again, as often as the first says, with so many microseconds of own work between.
+    Rounds(Vec<Calls>, u32),
 }
 
 /// Calls of one kind.

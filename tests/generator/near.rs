@@ -19,7 +19,11 @@ pub fn near_misses(system: &mut System, dice: &mut Dice) {
             continue;
         }
         if dice.chance(20) {
-            dependent(system, row, dice);
+            if dice.chance(60) {
+                dependent(system, row, dice)
+            } else {
+                changed(system, row, dice)
+            }
             system.ops[row].steps.push(Step::Work(dice.range(2500, 6000)));
             continue;
         }
@@ -71,6 +75,17 @@ pub fn near_misses(system: &mut System, dice: &mut Dice) {
         system.ops[row].steps.push(Step::Calls(calls));
         system.ops[row].steps.push(Step::Work(dice.range(2500, 6000)));
     }
+}
+
+/// A row that is read, changed, and read again.
+fn changed(system: &mut System, row: usize, dice: &mut Dice) {
+    let Target::Query { text, overhead_us, rows_us } = query(system, dice, 10_000, 14_000) else { return };
+    let key = dice.range(100_000, 999_999).to_string();
+    let read = Target::Query { text: text.replace('?', &key), overhead_us, rows_us };
+    let name = table(&read);
+    let write =
+        Target::Query { text: format!("UPDATE {name} SET a = 7 WHERE id = {key}"), overhead_us: overhead_us / 4, rows_us: rows_us / 4 };
+    system.ops[row].steps.push(Step::InTurn(vec![Calls::one(read.clone()), Calls::one(write), Calls::one(read)], dice.range(2500, 4000)));
 }
 
 /// Two calls that must come in this order: a row that is written and then read, or a key that the first answer gave.

@@ -33,6 +33,7 @@ pub type Plant = fn(&mut System, &mut Dice) -> Truth;
 pub const PLANTS: &[(&str, Plant)] = &[
     ("chatty-n-plus-one", n_plus_one_query),
     ("chatty-n-plus-one", n_plus_one_call),
+    ("chatty-n-plus-one", rounds),
     ("chatty-fan-out", fan_out),
     ("chatty-duplicate", duplicate),
     ("chatty-transitive", transitive),
@@ -242,8 +243,9 @@ fn retries(system: &mut System, dice: &mut Dice) -> Truth {
     let row = place(system, dice);
     let marker = table(&target);
     let values = if dice.chance(20) { Values::Hidden } else { Values::Distinct };
-    let pause = [0, 2000, 20_000][dice.below(3) as usize];
-    let attempts = dice.range(3, 6);
+    // Short pauses: long ones would make the handler itself a slow callee, which is true and told by another rule.
+    let pause = [0, 1000, 3000][dice.below(3) as usize];
+    let attempts = dice.range(3, 5);
     let calls = Calls { target, count: Count::Fixed(1), how: How::Retried(attempts, pause), values, gap_us: 0 };
     let repaired = planted(system, row, calls, How::Serial);
     Truth { rule: "retry-storm", marker, allowed: &["slow-query", "error-origin", "timeouts"], repaired }
@@ -258,6 +260,20 @@ fn marked(target: Target, marker: &str, n: usize) -> Target {
         }
         other @ Target::Op { .. } => other,
     }
+}
+
+/// Several queries for every item.
+fn rounds(system: &mut System, dice: &mut Dice) -> Truth {
+    let row = place(system, dice);
+    let marker = table(&query(system, dice, 1, 2));
+    let (count, kinds) = (items(dice, 6), dice.range(2, 4) as usize);
+    let all: Vec<Calls> = (0..kinds).map(|k| Calls { count, ..Calls::one(marked(query(system, dice, 4000, 9000), &marker, k)) }).collect();
+    let mut repaired = system.clone();
+    let how = batched(dice);
+    let gap_us = dice.range(20, 300);
+    repaired.ops[row].steps.push(Step::InTurn(all.iter().map(|calls| Calls { how, ..calls.clone() }).collect(), gap_us));
+    system.ops[row].steps.push(Step::Rounds(all, gap_us));
+    Truth { rule: "chatty-n-plus-one", marker, allowed: &[], repaired }
 }
 
 /// Different calls one after the other, of which none needs another's answer.

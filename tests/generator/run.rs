@@ -135,6 +135,17 @@ impl Run<'_> {
                     let ends = all.iter().enumerate().map(|(k, calls)| self.calls(op, calls, id, now, hash(&[here, k as u64])));
                     ends.max().unwrap_or(now)
                 }
+                Step::Rounds(all, gap_us) => {
+                    let mut at = now;
+                    for k in 0..all.first().map_or(0, |calls| self.count(calls.count)) {
+                        for (kind, calls) in all.iter().enumerate() {
+                            let place = hash(&[here, kind as u64]);
+                            at += self.work(*gap_us, hash(&[place, u64::from(k)]), 1);
+                            at = self.call(op, calls, k, id, at, place);
+                        }
+                    }
+                    at
+                }
                 Step::InTurn(all, gap_us) => {
                     let mut at = now;
                     for (k, calls) in all.iter().enumerate() {

@@ -35,6 +35,7 @@ mod pprof_legacy;
 mod profile_analysis;
 mod profiles;
 mod recordings;
+mod sentry;
 mod services;
 mod sniff;
 mod speedscope;
