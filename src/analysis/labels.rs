@@ -1,7 +1,8 @@
 //! Labels of samples as a dimension: which keys and values there are with their weight, and which samples a filter lets pass.
 
+use super::joined::{self, ProfileJoin};
 use super::weights::Selection;
-use crate::base::ids::LabelSetId;
+use crate::base::ids::{LabelSetId, SpanRow};
 use crate::base::intern::StringTable;
 use crate::base::labels::{LabelFilter, Wanted};
 use crate::base::work::step;
@@ -32,16 +33,66 @@ fn passes(session: &Session, set: &[Label], filter: &LabelFilter) -> bool {
     }
 }
 
-/// For every distinct set of labels whether all filters let it pass; the last entry is for samples without labels.
-pub fn passing(session: &Session, p: &Profile, filters: &[LabelFilter]) -> Vec<bool> {
+/// Which samples of a profile pass.
+pub struct Passing {
+    /// By set of labels; the last entry is for samples without labels.
+    sets: Vec<bool>,
+    /// By sample, where filters speak of the spans that samples are joined with.
+    samples: Option<Vec<bool>>,
+}
+
+impl Passing {
+    /// Whether a sample passes.
+    pub fn has(&self, p: &Profile, sample: usize) -> bool {
+        self.sets[set_of(p, sample)] && self.samples.as_ref().is_none_or(|s| s[sample])
+    }
+}
+
+/// Which samples all filters let pass: those on labels, and those on [`joined::SPAN_KEY`] and [`joined::ENDPOINT_KEY`].
+pub fn passing(session: &Session, p: &Profile, filters: &[LabelFilter]) -> Passing {
+    let (joins, filters): (Vec<&LabelFilter>, Vec<&LabelFilter>) = filters.iter().partition(|f| is_joined(&f.key));
     let sets = p.labels.start.len().saturating_sub(1);
-    (0..=sets)
+    let sets = (0..=sets)
         .map(|set| {
             step(1);
             let labels = if set < sets { p.labels.set(LabelSetId::from_index(set)) } else { &[] };
             filters.iter().all(|f| passes(session, labels, f))
         })
-        .collect()
+        .collect();
+    let samples = (!joins.is_empty()).then(|| {
+        let join = joined::join(session, p);
+        let texts: Vec<Option<String>> =
+            joins.iter().map(|f| if let Wanted::Value(v) = &f.wanted { Some(v.clone()) } else { None }).collect();
+        (0..p.samples.len())
+            .map(|i| {
+                joins.iter().zip(&texts).all(|(f, text)| {
+                    let here = join.as_ref().and_then(|j| joined_slot(j, &f.key, i).map(|slot| (j, slot)));
+                    match (here, text) {
+                        (Some((j, slot)), Some(text)) => joined_text(session, j, &f.key, slot) == *text,
+                        (None, Some(_)) => false,
+                        (here, None) => here.is_some() == (f.wanted == Wanted::Present),
+                    }
+                })
+            })
+            .collect()
+    });
+    Passing { sets, samples }
+}
+
+/// Whether a key names what samples are joined with.
+pub fn is_joined(key: &str) -> bool {
+    key == joined::SPAN_KEY || key == joined::ENDPOINT_KEY
+}
+
+/// The span's row or the endpoint's position of a sample.
+pub fn joined_slot(join: &ProfileJoin, key: &str, sample: usize) -> Option<u32> {
+    let slot = if key == joined::SPAN_KEY { join.span[sample].0 } else { join.endpoint[sample] };
+    (slot != u32::MAX).then_some(slot)
+}
+
+/// The value of such a slot.
+pub fn joined_text(session: &Session, join: &ProfileJoin, key: &str, slot: u32) -> String {
+    if key == joined::SPAN_KEY { joined::span_text(session, SpanRow(slot)) } else { join.endpoints[slot as usize].clone() }
 }
 
 /// The position of a sample's set of labels in the answer of [`passing`].
@@ -99,10 +150,10 @@ pub fn keys(session: &Session, selection: Selection, filters: &[LabelFilter]) ->
     let Some(values) = p.samples.values.get(selection.value) else { return Vec::new() };
     let pass = passing(session, p, filters);
     // Samples share sets: weights are added up per set first.
-    let mut of_set = vec![(0_u64, 0_i64); pass.len()];
+    let mut of_set = vec![(0_u64, 0_i64); p.labels.start.len().saturating_sub(1) + 1];
     for (i, value) in values.iter().enumerate() {
         let set = set_of(p, i);
-        if pass[set] && selection.thread.is_none_or(|t| p.samples.thread.get(i) == Some(&t)) {
+        if pass.has(p, i) && selection.thread.is_none_or(|t| p.samples.thread.get(i) == Some(&t)) {
             of_set[set] = (of_set[set].0 + 1, of_set[set].1.saturating_add(*value));
         }
     }

@@ -12,6 +12,8 @@ pub mod drawn;
 pub mod flame;
 pub mod flame_chart;
 pub mod functions;
+pub mod joined;
+pub mod joined_times;
 pub mod labels;
 pub mod magnitude;
 pub mod narrow;

@@ -3,7 +3,8 @@
 //! The result is a session of its own that holds only what these samples need, so that every analysis and export works on it
 //! without knowing about labels. `go tool pprof` calls the same things `-tagfocus` and `-tagroot`.
 
-use super::labels::{passing, set_of, value_text};
+use super::joined::join;
+use super::labels::{is_joined, joined_slot, joined_text, passing, set_of, value_text};
 use crate::base::ids::{FrameId, FuncId, LabelSetId, MappingId, StackId, StringId};
 use crate::base::labels::LabelFilter;
 use crate::base::work::step;
@@ -21,14 +22,15 @@ pub const MAX_GROUPS: usize = 1000;
 pub fn narrow(session: &Session, profile: usize, filters: &[LabelFilter], group: Option<&str>) -> Option<Session> {
     let p = session.profiles.get(profile)?;
     let pass = passing(session, p, filters);
-    let kept: Vec<usize> = (0..p.samples.len()).filter(|i| pass[set_of(p, *i)]).collect();
+    let kept: Vec<usize> = (0..p.samples.len()).filter(|i| pass.has(p, *i)).collect();
     let mut copy = Copy::new(session);
-    let (group_of, roots) = match group {
-        None => (Vec::new(), Vec::new()),
-        Some(key) => groups(session, p, &kept, key),
+    let slots = group.map(|key| Slots::new(session, p, key));
+    let (group_of, roots) = match (group, &slots) {
+        (Some(key), Some(slots)) => groups(p, &kept, key, slots),
+        _ => (Vec::new(), Vec::new()),
     };
     let roots: Vec<StackId> = roots.iter().map(|name| copy.root(name)).collect();
-    let under = |i: usize| group_of.get(set_of(p, i)).map_or(0, |g| *g);
+    let under = |i: usize| slots.as_ref().and_then(|s| group_of.get(s.of(p, i))).map_or(0, |g| *g);
     let root = |group: u32| roots.get(group as usize).copied().unwrap_or(StackId::NONE);
     let pick = |column: &[i64]| -> Vec<i64> { kept.iter().filter_map(|i| column.get(*i).copied()).collect() };
     let mut samples = SampleTable {
@@ -57,24 +59,61 @@ pub fn narrow(session: &Session, profile: usize, filters: &[LabelFilter], group:
     Some(session)
 }
 
-/// For every set of labels the position of its root, and the roots' names by falling weight.
-fn groups(session: &Session, p: &Profile, kept: &[usize], key: &str) -> (Vec<u32>, Vec<String>) {
-    let sets = p.labels.start.len().saturating_sub(1);
-    let mut weight = vec![0_i64; sets + 1];
+/// What samples are grouped by: sets of labels, or the spans and endpoints that they are joined with.
+struct Slots {
+    /// Slot of each sample; `None` for the position of its set of labels.
+    of_sample: Option<Vec<u32>>,
+    /// The root's name by slot; the last is for samples without the key.
+    names: Vec<String>,
+}
+
+impl Slots {
+    fn new(session: &Session, p: &Profile, key: &str) -> Slots {
+        let none = format!("(no {key})");
+        if is_joined(key) {
+            let mut position: BTreeMap<u32, u32> = BTreeMap::new();
+            let mut names = Vec::new();
+            let join = join(session, p);
+            let slot_of = |i: usize| join.as_ref().and_then(|j| joined_slot(j, key, i));
+            let mut rows: Vec<u32> = Vec::with_capacity(p.samples.len());
+            for i in 0..p.samples.len() {
+                rows.push(slot_of(i).map_or(u32::MAX, |slot| {
+                    *position.entry(slot).or_insert_with(|| {
+                        names.push(join.as_ref().map_or(String::new(), |j| format!("{key}={}", joined_text(session, j, key, slot))));
+                        names.len() as u32 - 1
+                    })
+                }));
+            }
+            let last = names.len() as u32;
+            names.push(none);
+            return Slots { of_sample: Some(rows.into_iter().map(|r| r.min(last)).collect()), names };
+        }
+        let sets = p.labels.start.len().saturating_sub(1);
+        let name = |set: usize| {
+            // A sample may carry several values of one key: they are one group of their own, so that no weight counts twice.
+            let of_key = p.labels.set(LabelSetId::from_index(set)).iter().filter(|l| session.strings.get(l.key) == key);
+            let mut texts: Vec<String> = of_key.map(|l| value_text(&session.strings, l)).collect();
+            texts.sort();
+            texts.dedup();
+            if texts.is_empty() { none.clone() } else { format!("{key}={}", texts.join(", ")) }
+        };
+        Slots { of_sample: None, names: (0..sets).map(name).chain([none.clone()]).collect() }
+    }
+
+    fn of(&self, p: &Profile, sample: usize) -> usize {
+        self.of_sample.as_ref().map_or_else(|| set_of(p, sample), |rows| rows[sample] as usize)
+    }
+}
+
+/// For every slot the position of its root, and the roots' names by falling weight.
+fn groups(p: &Profile, kept: &[usize], key: &str, slots: &Slots) -> (Vec<u32>, Vec<String>) {
+    let names = &slots.names;
+    let mut weight = vec![0_i64; names.len()];
     let values = p.samples.values.get(p.default_value).map_or(&[][..], Vec::as_slice);
     for &i in kept {
-        let sum = &mut weight[set_of(p, i)];
+        let sum = &mut weight[slots.of(p, i)];
         *sum = sum.saturating_add(values.get(i).map_or(0, |v| v.saturating_abs()));
     }
-    let name = |set: usize| {
-        // A sample may carry several values of one key: they are one group of their own, so that no weight counts twice.
-        let of_key = p.labels.set(LabelSetId::from_index(set)).iter().filter(|l| session.strings.get(l.key) == key);
-        let mut texts: Vec<String> = of_key.map(|l| value_text(&session.strings, l)).collect();
-        texts.sort();
-        texts.dedup();
-        if texts.is_empty() { format!("(no {key})") } else { format!("{key}={}", texts.join(", ")) }
-    };
-    let names: Vec<String> = (0..sets).map(name).chain([format!("(no {key})")]).collect();
     let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
     for (name, weight) in names.iter().zip(&weight) {
         let sum = sums.entry(name).or_default();

@@ -1,6 +1,7 @@
 //! `--label` and `--group-by`: labels as a dimension of every command that shows stacks.
 
 use super::Stop;
+use crate::analysis::labels::is_joined;
 use crate::analysis::narrow::narrow;
 use crate::base::labels::LabelFilter;
 use crate::model::Session;
@@ -28,7 +29,7 @@ pub(super) fn apply(session: &Session, profile: usize, args: &LabelArgs) -> Resu
     let Some(p) = session.profiles.get(profile) else { return Ok(None) };
     let known = labels(session, p);
     let wanted = args.filters.iter().map(|f| &f.key).chain(&args.group_by);
-    if let Some(key) = wanted.into_iter().find(|key| !known.contains_key(*key)) {
+    if let Some(key) = wanted.into_iter().find(|key| !known.contains_key(*key) && !is_joined(key)) {
         let keys: Vec<&str> = known.keys().map(String::as_str).collect();
         return Err(Stop::Usage(if keys.is_empty() {
             "the samples of this profile have no labels".to_string()

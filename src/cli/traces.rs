@@ -5,6 +5,7 @@ use super::{Stop, load, to_json, what_if, write_out};
 use crate::analysis::clipped::Clipped;
 use crate::analysis::clock_skew;
 use crate::analysis::critical_path::{Section, critical_path};
+use crate::analysis::joined::{SpanCosts, join_all};
 use crate::analysis::trace_tree::trace_tree;
 use crate::analysis::{red, service_graph};
 use crate::base::ids::{ServiceId, SpanRow, StringId, TraceRow};
@@ -311,6 +312,12 @@ struct Row {
     drag_ns: Option<i64>,
     /// How far the row was moved because the clock of its host differs.
     clock_shift_ns: i64,
+    /// CPU time of the samples that are joined with this span; absent where no CPU profile is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_ns: Option<i64>,
+    /// Bytes that they allocated; absent where no allocation profile is joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alloc_bytes: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -346,6 +353,11 @@ pub(super) fn run_one(args: &OneArgs) -> Result<(), Stop> {
     let path = sections(t, trace);
     let margins = what_if::Margins::new(t, trace, &path);
     let id = |span: SpanRow| t.id_text(&session.strings, t.spans.id[span.index()]);
+    let costs = SpanCosts::new(session, &join_all(session));
+    // Moved spans are rows of a table of their own, possibly in another order; of spans with one id the first has the samples.
+    let of_id: BTreeMap<u64, usize> =
+        session.traces.traces.spans(found).rev().map(|s| (session.traces.spans.id[s.index()], s.index())).collect();
+    let own_row = |i: usize| if moved.is_some() { of_id.get(&t.spans.id[i]).copied() } else { Some(i) };
     let rows = tree.span.iter().enumerate().map(|(row, &span)| {
         let i = span.index();
         Row {
@@ -362,6 +374,8 @@ pub(super) fn run_one(args: &OneArgs) -> Result<(), Stop> {
             slack_ns: margins.slack(span),
             drag_ns: margins.drag(span),
             clock_shift_ns: moved.as_ref().map_or(0, |m| m.shift_ns[i]),
+            cpu_ns: own_row(i).and_then(|r| costs.cpu_ns.get(r).copied()),
+            alloc_bytes: own_row(i).and_then(|r| costs.alloc_bytes.get(r).copied()),
         }
     });
     let one = One {
@@ -404,9 +418,10 @@ fn draw(one: &One) -> String {
             let _ = write!(mark, "  (moved {} {way}: clocks aligned)", format_ns(row.clock_shift_ns.abs() as f64));
         }
         let indent = "  ".repeat(row.depth.min(40) as usize);
+        let cpu = row.cpu_ns.filter(|ns| *ns > 0).map_or(String::new(), |ns| format!("  (CPU {})", format_ns(ns as f64)));
         let _ = writeln!(
             out,
-            "{:>10}  {:>10}  {:>10}  {:>10}  {indent}{}{mark}",
+            "{:>10}  {:>10}  {:>10}  {:>10}  {indent}{}{mark}{cpu}",
             format_ns((row.start_ns - t.start_ns) as f64),
             format_ns(row.duration_ns as f64),
             format_ns(row.self_ns as f64),

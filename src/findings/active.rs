@@ -352,7 +352,7 @@ fn shown_value(p: &Profile) -> usize {
 
 /// Events per sample, and whether they are known (PROFILES 4.1): the column of counts, else the value over the period,
 /// else the value over the greatest common divisor.
-fn counts(p: &Profile) -> (Vec<i64>, bool) {
+pub(super) fn counts(p: &Profile) -> (Vec<i64>, bool) {
     if p.format != "folded"
         && let Some(column) = p.value_of_kind(ValueKind::Samples)
     {

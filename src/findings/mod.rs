@@ -27,9 +27,11 @@ pub mod cost_specs;
 pub mod cost_specs_system;
 pub mod cost_specs_work;
 pub mod costs;
+pub mod cpu_evidence;
 pub mod deep_chain;
 pub mod deep_hops;
 pub mod doctor;
+pub mod endpoint_cpu;
 pub mod error_origin;
 pub mod facts;
 pub mod fan_out_width;
@@ -89,6 +91,7 @@ pub mod traced;
 pub mod writes;
 
 use crate::analysis::call_tree::{CallTree, Order, call_tree};
+use crate::analysis::joined::{ProfileJoin, join_all};
 use crate::analysis::weights::Selection;
 use crate::base::ids::ProfileId;
 use crate::model::Session;
@@ -145,6 +148,7 @@ pub const DETECTORS: &[&dyn Detector] = &[
     &cost_specs_work::REGEX,
     &cost_specs_work::REGEX_COMPILE,
     &fan_out_width::Width,
+    &endpoint_cpu::EndpointCpu,
     &chatty_n_plus_one::NPlusOne,
     &chatty_fan_out::FanOut,
     &pool_staircase::PoolStaircase,
@@ -190,6 +194,7 @@ pub struct Context<'a> {
     /// The files to compare with, if there are any.
     pub baseline: Option<&'a Session>,
     calls: OnceCell<CallTable>,
+    joined: OnceCell<Vec<Option<ProfileJoin>>>,
     path: OnceCell<PathTable>,
     facts: OnceCell<Facts>,
     attempts: OnceCell<AllAttempts>,
@@ -212,6 +217,7 @@ impl<'a> Context<'a> {
             baseline: None,
             comparison: OnceCell::new(),
             calls: OnceCell::new(),
+            joined: OnceCell::new(),
             path: OnceCell::new(),
             facts: OnceCell::new(),
             attempts: OnceCell::new(),
@@ -285,6 +291,11 @@ impl<'a> Context<'a> {
         self.attempts.get_or_init(|| AllAttempts::new(&self.session.traces, self.calls()))
     }
 
+    /// The samples of each profile joined with spans and endpoints, on first use.
+    pub fn joined(&self) -> &[Option<ProfileJoin>] {
+        self.joined.get_or_init(|| join_all(self.session))
+    }
+
     /// A threshold's value: the user's, or the rule's default; 0 for an unknown name.
     pub fn threshold(&self, rule: &Rule, name: &str) -> f64 {
         self.settings.threshold(rule.id, name).or_else(|| rule.thresholds.iter().find(|t| t.name == name).map(|t| t.default)).unwrap_or(0.0)
@@ -348,6 +359,7 @@ pub fn run(cx: &Context<'_>) -> Report {
         };
         report.verdicts.push(verdict);
     }
+    cpu_evidence::add(cx, &mut report.findings);
     report.findings.sort_by(order);
     // The registry lists general rules before special ones.
     let specific = |rule: &str| DETECTORS.iter().position(|d| d.rule().id == rule).unwrap_or(0) as u32;

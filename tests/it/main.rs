@@ -23,6 +23,7 @@ mod go_pprof;
 mod growth;
 mod hot_loops;
 mod jfr;
+mod joined;
 mod labels;
 mod latency;
 mod latency_drawn;

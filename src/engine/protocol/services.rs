@@ -13,6 +13,9 @@ pub struct ServicesData {
     pub operations: Vec<RedRow>,
     /// Calls between services, most calls first.
     pub edges: Vec<EdgeRow>,
+    /// Cost per endpoint of the profiles whose samples are joined with spans or endpoints.
+    #[serde(default)]
+    pub endpoint_costs: Vec<EndpointRow>,
     /// Sum of the durations of all requests: what all critical times add up to, nanoseconds.
     #[serde(default)]
     pub whole_ns: f64,
@@ -76,4 +79,23 @@ pub struct EdgeRow {
     pub max_ns: f64,
     /// The longest call: trace id and span id.
     pub worst: (String, String),
+}
+
+/// What the samples of one profile cost for one endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EndpointRow {
+    /// Service and name of the entry span, or the label's text.
+    pub endpoint: String,
+    /// Profile, position in the session.
+    pub profile: u32,
+    /// Name of the value type.
+    pub value: String,
+    /// Its unit.
+    pub unit: String,
+    /// Weight of the endpoint's samples.
+    pub weight: f64,
+    /// How many samples.
+    pub samples: u64,
+    /// Weight of all samples of the profile.
+    pub whole: f64,
 }

@@ -1,6 +1,7 @@
 //! The list of traces, one trace as a waterfall, one span in detail.
 
 use super::Failure;
+pub use crate::analysis::joined::{ENDPOINT_KEY, SPAN_KEY, Way};
 use crate::base::slabs::{Slab, Slabs, Texts};
 use serde::{Deserialize, Serialize};
 
@@ -268,6 +269,34 @@ pub struct SpanDetail {
     pub events: Vec<EventDetail>,
     /// Links: trace id, span id, attributes.
     pub links: Vec<(String, String, Pairs)>,
+    /// Samples that are joined with it, by profile; empty if none are.
+    #[serde(default)]
+    pub samples: Vec<SpanSamples>,
+}
+
+/// The samples of one profile that were taken during a span, spans below it apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpanSamples {
+    /// Profile, position in the session.
+    pub profile: u32,
+    /// Name of the value type.
+    pub value: String,
+    /// Its unit.
+    pub unit: String,
+    /// Weight of the span's samples.
+    pub weight: f64,
+    /// How many samples.
+    pub samples: u64,
+    /// Share of the span's time that it spends on the CPU; `None` for other values than CPU time.
+    pub of_span: Option<f64>,
+    /// Functions at the leaves with their weight, the heaviest ten.
+    pub functions: Vec<(String, f64)>,
+    /// Value of the label filter `joined.span` that selects them.
+    pub span: String,
+    /// Value of the label filter `joined.endpoint` that selects the samples of all requests of its kind.
+    pub endpoint: String,
+    /// What joined them.
+    pub way: Way,
 }
 
 /// An event of a span.

@@ -1,7 +1,7 @@
 //! The labels of a selection.
 
 use super::derived::{check, selection};
-use crate::analysis::labels::{keys, passing, set_of};
+use crate::analysis::labels::{keys, passing};
 use crate::base::slabs::Slabs;
 use crate::engine::Engine;
 use crate::engine::protocol::labels::{LabelKey, LabelsData, VALUES};
@@ -19,7 +19,7 @@ pub fn answer(engine: &Engine, query: &SampleQuery) -> Result<Slabs, Failure> {
     let whole = p.samples.values[selection.value]
         .iter()
         .enumerate()
-        .filter(|(i, _)| pass[set_of(p, *i)] && selection.thread.is_none_or(|t| p.samples.thread.get(*i) == Some(&t)));
+        .filter(|(i, _)| pass.has(p, *i) && selection.thread.is_none_or(|t| p.samples.thread.get(*i) == Some(&t)));
     let data = LabelsData {
         unit: p.value_types[selection.value].unit.clone(),
         whole: whole.fold(0_i64, |sum, (_, v)| sum.saturating_add(*v)) as f64,

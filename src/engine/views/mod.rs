@@ -8,6 +8,7 @@ pub mod derived;
 pub mod export;
 pub mod flame;
 pub mod functions;
+pub mod joined;
 pub mod kinds;
 pub mod labels;
 pub mod services;
@@ -25,6 +26,8 @@ use crate::findings::settings::Settings;
 pub struct Cache {
     /// Weights, call tree and categories of profile selections.
     pub selections: derived::Selections,
+    /// Samples of each profile joined with spans.
+    pub joined: std::cell::OnceCell<Vec<Option<crate::analysis::joined::ProfileJoin>>>,
 }
 
 /// Answers a request.

@@ -33,6 +33,7 @@ pub fn answer(engine: &Engine) -> Result<Slabs, Failure> {
         services: rows(red::services(traces)),
         operations: rows(red::operations(traces)),
         edges: service_graph::edges(traces, &session.strings).iter().map(|e| edge(session, e)).collect(),
+        endpoint_costs: super::joined::endpoints(engine),
         whole_ns: time.whole as f64,
         worked_ns: time.worked as f64,
         kinds: KINDS.iter().zip(time.kinds).filter(|(_, ns)| *ns > 0).map(|(kind, ns)| ((*kind).to_string(), ns as f64)).collect(),

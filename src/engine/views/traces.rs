@@ -243,5 +243,6 @@ pub fn span(engine: &Engine, trace: &str, id: &str, align: bool) -> Result<Slabs
         resource,
         events: events.collect(),
         links: links.collect(),
+        samples: super::joined::of_span(engine, span),
     })
 }

@@ -3,10 +3,12 @@
 use super::Shared;
 use super::findings::ViewProps;
 use super::selectors::Search;
-use crate::base::quantity::{format_count, format_ns, format_share};
+use crate::base::labels::LabelFilter;
+use crate::base::quantity::{format_count, format_ns, format_share, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::Request;
 use crate::engine::protocol::services::{EdgeRow, RedRow, ServicesData};
+use crate::engine::protocol::traces::ENDPOINT_KEY;
 use crate::web::hooks::{Answer, use_answer};
 use yew::prelude::*;
 
@@ -69,6 +71,7 @@ fn tables(s: &Shared, data: &ServicesData) -> Html {
                 { red_table(s, data, &data.services.iter().filter(wanted).collect::<Vec<_>>(), false) }
                 <h2>{ format!("Operations ({})", operations.len()) }</h2>
                 { red_table(s, data, &operations, true) }
+                { endpoint_table(s, data) }
                 <h2>{ format!("Calls between services ({})", edges.len()) }</h2>
                 <table class="wide">
                     <thead><tr><th>{ "Caller" }</th><th>{ "Callee" }</th><th class="n">{ "Calls" }</th><th class="n">{ "Errors" }</th><th class="n">{ "Sum" }</th><th class="n">{ "Longest" }</th></tr></thead>
@@ -88,6 +91,39 @@ fn tables(s: &Shared, data: &ServicesData) -> Html {
                 <Histogram shared={s.clone()} service={service.clone()} operation={operation.clone()} row={data.operations.iter().find(|r| r.service == *service && r.operation == *operation).cloned()} />
             }
         </div>
+    }
+}
+
+/// What each endpoint costs, where samples are joined with spans; each row opens its flame graph.
+fn endpoint_table(s: &Shared, data: &ServicesData) -> Html {
+    if data.endpoint_costs.is_empty() {
+        return html! {};
+    }
+    html! {
+        <>
+            <h2>{ format!("Samples per endpoint ({})", data.endpoint_costs.len()) }</h2>
+            <table class="wide" data-endpoints="">
+                <thead><tr><th>{ "Endpoint" }</th><th>{ "Value" }</th><th class="n">{ "Samples" }</th><th class="n">{ "Weight" }</th><th class="n">{ "Share" }</th></tr></thead>
+                <tbody>{ for data.endpoint_costs.iter().take(SHOWN).map(|e| {
+                    let place = ViewRef {
+                        profile: Some(e.profile),
+                        value: Some(e.value.clone()),
+                        labels: vec![LabelFilter::value(ENDPOINT_KEY, &e.endpoint)],
+                        ..ViewRef::of(View::Flame)
+                    };
+                    let go = s.go.clone();
+                    html! {
+                        <tr>
+                            <td><button class="plain link" title="Flame graph of this endpoint" onclick={move |_| go.emit((place.clone(), false))}>{ &e.endpoint }</button></td>
+                            <td>{ &e.value }</td>
+                            <td class="n">{ format_count(e.samples as f64) }</td>
+                            <td class="n">{ format_value(e.weight, &e.unit) }</td>
+                            <td class="n">{ format_share(if e.whole == 0.0 { 0.0 } else { e.weight / e.whole }) }</td>
+                        </tr>
+                    }
+                }) }</tbody>
+            </table>
+        </>
     }
 }
 

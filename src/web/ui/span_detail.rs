@@ -1,10 +1,11 @@
 //! Everything about the selected span.
 
 use super::Shared;
-use crate::base::quantity::format_ns;
+use crate::base::labels::LabelFilter;
+use crate::base::quantity::{format_count, format_ns, format_share, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::Request;
-use crate::engine::protocol::traces::SpanDetail;
+use crate::engine::protocol::traces::{ENDPOINT_KEY, SPAN_KEY, SpanDetail, SpanSamples, Way};
 use crate::web::dom;
 use crate::web::hooks::{Answer, use_answer};
 use yew::prelude::*;
@@ -29,6 +30,40 @@ fn pairs(title: &str, list: &[(String, String)]) -> Html {
             <h3>{ format!("{title} ({})", list.len()) }</h3>
             <dl class="pairs">{ for list.iter().map(|(k, v)| html! { <><dt>{ k }</dt><dd>{ v }</dd></> }) }</dl>
         </>
+    }
+}
+
+/// The samples of one profile: weight, functions, and the ways to their flame graphs.
+fn samples(s: &Shared, of: &SpanSamples) -> Html {
+    let flame = |key: &str, value: &str| {
+        let place = ViewRef {
+            profile: Some(of.profile),
+            value: Some(of.value.clone()),
+            labels: vec![LabelFilter::value(key, value)],
+            ..ViewRef::of(View::Flame)
+        };
+        let go = s.go.clone();
+        move |_: MouseEvent| go.emit((place.clone(), false))
+    };
+    let share = of.of_span.map_or(String::new(), |share| format!(", {} of the span's time", format_share(share)));
+    html! {
+        <section data-span-samples={of.profile.to_string()}>
+            <h3>{ format!("Samples ({}): {} {}{share}", format_count(of.samples as f64), of.value, format_value(of.weight, &of.unit)) }</h3>
+            if of.way == Way::LocalRoots {
+                <p class="dim">{ "Samples name the entry span of the process: those of spans below it are among them." }</p>
+            }
+            <ul class="children">
+                { for of.functions.iter().map(|(name, weight)| html! {
+                    <li><span><code>{ name }</code></span>{ " " }<span class="n">{ format_value(*weight, &of.unit) }</span></li>
+                }) }
+            </ul>
+            <p class="actions">
+                <button data-flame="span" onclick={flame(SPAN_KEY, &of.span)}>{ "Flame graph of this span" }</button>
+                if !of.endpoint.is_empty() {
+                    <button data-flame="endpoint" onclick={flame(ENDPOINT_KEY, &of.endpoint)}>{ format!("Flame graph of {}", of.endpoint) }</button>
+                }
+            </p>
+        </section>
     }
 }
 
@@ -64,6 +99,7 @@ pub fn SpanPanel(props: &Props) -> Html {
                 <button onclick={move |_| go.emit((operation.clone(), false))}>{ "All calls of it" }</button>
                 <button onclick={move |_| { dom::copy(&id); }}>{ "Copy id" }</button>
             </p>
+            { for d.samples.iter().map(|of| samples(s, of)) }
             { pairs("Attributes", &d.attributes) }
             if !d.events.is_empty() {
                 <h3>{ format!("Events ({})", d.events.len()) }</h3>
