@@ -12,7 +12,7 @@ use crate::model::symbols::{FrameKey, FuncKey};
 /// `None` if no trace has such a root.
 pub fn critical_profile(session: &Session, service: &str, operation: &str) -> Option<Session> {
     let fits = |wanted: &str, name: &str| wanted.is_empty() || wanted == name;
-    let times = PathTimes::new(session, |s, o| fits(service, s) && fits(operation, o), None);
+    let times = PathTimes::new(session, |s, o| fits(service, s) && fits(operation, o));
     let first = *times.endpoints.first()?.traces.first()?;
     let root = session.traces.traces.root[first.index()];
     let source = root.get().map_or(SourceId(0), |r| session.traces.spans.source[r.index()]);

@@ -64,9 +64,25 @@ pub struct PathTimes {
 impl PathTimes {
     /// Walks the critical path of every trace of endpoints that `wanted` names by service and operation. Linear in spans but for
     /// the sorting of children.
-    ///
-    /// `called` gives texts and, by span row, which of them tells what the span calls; `NONE` and missing rows tell nothing.
-    pub fn new(session: &Session, wanted: impl Fn(&str, &str) -> bool, called: Option<(&StringTable, &[StringId])>) -> PathTimes {
+    pub fn new(session: &Session, wanted: impl Fn(&str, &str) -> bool) -> PathTimes {
+        let set = &session.traces;
+        let own = |trace: TraceRow, out: &mut Vec<(SpanRow, i64)>| {
+            let Some(root) = set.traces.root[trace.index()].get() else { return };
+            let clipped = Clipped::of(set, trace);
+            out.extend(critical_path(set, &clipped, root).iter().map(|s| (s.span, s.to - s.from)));
+        };
+        PathTimes::from(session, wanted, None, own)
+    }
+
+    /// The same from critical paths that are known: `own` appends the spans of a trace that are on its path with their times, a
+    /// span as often as it likes. `called` gives texts and, by span row, which of them tells what the span calls; `NONE` and
+    /// missing rows tell nothing.
+    pub fn from(
+        session: &Session,
+        wanted: impl Fn(&str, &str) -> bool,
+        called: Option<(&StringTable, &[StringId])>,
+        own: impl Fn(TraceRow, &mut Vec<(SpanRow, i64)>),
+    ) -> PathTimes {
         let set = &session.traces;
         let mut out = PathTimes { of: vec![(0, 0); set.traces.len()], ..PathTimes::default() };
         let names: Vec<(String, String)> = (0..set.operations.len())
@@ -85,13 +101,16 @@ impl PathTimes {
             }
         }
         let mut index = PairIndex::default();
+        let mut sections = Vec::new();
         for ((service, operation), traces) in by_endpoint {
             if !wanted(service, operation) {
                 continue;
             }
             let root = out.parent.len() as u32;
             for &trace in &traces {
-                out.trace(session, trace, &mut labeller, &mut index);
+                sections.clear();
+                own(trace, &mut sections);
+                out.trace(session, trace, &sections, &mut labeller, &mut index);
             }
             let end = out.parent.len() as u32;
             out.endpoints.push(Endpoint { service: service.clone(), operation: operation.clone(), root, end, traces });
@@ -99,16 +118,21 @@ impl PathTimes {
         out
     }
 
-    fn trace(&mut self, session: &Session, trace: TraceRow, labeller: &mut Labeller<'_>, index: &mut PairIndex) {
+    fn trace(
+        &mut self,
+        session: &Session,
+        trace: TraceRow,
+        sections: &[(SpanRow, i64)],
+        labeller: &mut Labeller<'_>,
+        index: &mut PairIndex,
+    ) {
         let set = &session.traces;
-        let Some(root) = set.traces.root[trace.index()].get() else { return };
-        let clipped = Clipped::of(set, trace);
         // (path, span, time); paths are made for the spans on the critical path and what is above them alone.
         let mut known: BTreeMap<SpanRow, u32> = BTreeMap::new();
         let mut own: Vec<(u32, SpanRow, i64)> = Vec::new();
         let mut up = Vec::new();
-        for section in critical_path(set, &clipped, root) {
-            let mut at = Some(section.span);
+        for &(section, ns) in sections {
+            let mut at = Some(section);
             let mut path = NO_PATH;
             while let Some(span) = at {
                 if let Some(row) = known.get(&span) {
@@ -129,7 +153,7 @@ impl PathTimes {
                 known.insert(span, row);
                 path = row;
             }
-            own.push((path, section.span, section.to - section.from));
+            own.push((path, section, ns));
         }
         own.sort_unstable_by_key(|(path, span, _)| (*path, *span));
         let begin = self.spent.len() as u32;
@@ -214,7 +238,7 @@ mod tests {
         add(&mut drawn, "t2", &spans);
         drawn.set.link();
         let session = Session { strings: drawn.strings, traces: drawn.set, ..Session::default() };
-        let times = PathTimes::new(&session, |_, _| true, None);
+        let times = PathTimes::new(&session, |_, _| true);
         assert_eq!(times.endpoints.len(), 1);
         assert_eq!((times.endpoints[0].root, times.endpoints[0].end, times.endpoints[0].traces.len()), (0, 4, 2));
         let shown = |trace: u32| -> Vec<(String, u32, i64)> {

@@ -33,9 +33,11 @@ pub mod deep_hops;
 pub mod doctor;
 pub mod endpoint_cpu;
 pub mod error_origin;
+pub mod executions;
 pub mod facts;
 pub mod fan_out_width;
 pub mod finding;
+pub mod growth_law;
 pub mod heap_growth;
 pub mod hidden_loop;
 pub mod hot_loop;
@@ -78,22 +80,28 @@ pub mod retry_storm;
 pub mod sequential_calls;
 pub mod settings;
 pub mod settings_lines;
+pub mod slo_budget;
 pub mod slow;
 pub mod slow_call;
+pub mod slow_endpoint;
 pub mod slow_query;
 pub mod stack_share;
 pub mod tail;
+pub mod tail_attributes;
+pub mod tail_latency;
 pub mod tandem;
 pub mod time_order;
 pub mod timeouts;
 pub mod timeouts_text;
 pub mod traced;
+pub mod try_it;
 pub mod writes;
 
 use crate::analysis::call_tree::{CallTree, Order, call_tree};
 use crate::analysis::joined::{ProfileJoin, join_all};
+use crate::analysis::path_times::PathTimes;
 use crate::analysis::weights::Selection;
-use crate::base::ids::ProfileId;
+use crate::base::ids::{ProfileId, SpanRow, StringId, TraceRow};
 use crate::model::Session;
 use active::Active;
 use attempts::AllAttempts;
@@ -149,6 +157,10 @@ pub const DETECTORS: &[&dyn Detector] = &[
     &cost_specs_work::REGEX_COMPILE,
     &fan_out_width::Width,
     &endpoint_cpu::EndpointCpu,
+    &slow_endpoint::SlowEndpoint,
+    &slo_budget::SloBudget,
+    &tail_latency::TailLatency,
+    &growth_law::GrowthLaw,
     &chatty_n_plus_one::NPlusOne,
     &chatty_fan_out::FanOut,
     &pool_staircase::PoolStaircase,
@@ -196,6 +208,7 @@ pub struct Context<'a> {
     calls: OnceCell<CallTable>,
     joined: OnceCell<Vec<Option<ProfileJoin>>>,
     path: OnceCell<PathTable>,
+    path_times: OnceCell<PathTimes>,
     facts: OnceCell<Facts>,
     attempts: OnceCell<AllAttempts>,
     comparison: OnceCell<Comparison>,
@@ -219,6 +232,7 @@ impl<'a> Context<'a> {
             calls: OnceCell::new(),
             joined: OnceCell::new(),
             path: OnceCell::new(),
+            path_times: OnceCell::new(),
             facts: OnceCell::new(),
             attempts: OnceCell::new(),
             active: RefCell::default(),
@@ -274,6 +288,23 @@ impl<'a> Context<'a> {
     /// The calls of all traces, described on first use.
     pub fn calls(&self) -> &CallTable {
         self.calls.get_or_init(|| CallTable::new(self.session))
+    }
+
+    /// Time on the critical path by call path for every trace, added up on first use. A call stands in its path by what it calls.
+    pub fn path_times(&self) -> &PathTimes {
+        self.path_times.get_or_init(|| {
+            let (calls, path, set) = (self.calls(), self.path(), &self.session.traces);
+            let mut called = vec![StringId::NONE; set.spans.len()];
+            for trace in (0..set.traces.len()).map(TraceRow::from_index) {
+                for call in calls.of(trace) {
+                    called[call.span.index()] = call.shown;
+                }
+            }
+            let own = |trace: TraceRow, out: &mut Vec<(SpanRow, i64)>| {
+                out.extend(set.traces.spans(trace).map(|s| (s, path.own(s))).filter(|(_, ns)| *ns > 0));
+            };
+            PathTimes::from(self.session, |_, _| true, Some((&calls.texts, &called)), own)
+        })
     }
 
     /// Time on the critical path of every span, counted on first use.
@@ -367,6 +398,7 @@ pub fn run(cx: &Context<'_>) -> Report {
     report.findings.sort_by(order);
     for (i, finding) in report.findings.iter_mut().enumerate() {
         finding.id = format!("f-{}", i + 1);
+        try_it::link(cx.session, finding);
         if finding.query.is_empty() {
             finding.query = query(cx, finding.rule);
         }

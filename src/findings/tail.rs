@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn contributions_add_up_exactly_and_split() {
         let session = session();
-        let times = PathTimes::new(&session, |_, _| true, None);
+        let times = PathTimes::new(&session, |_, _| true);
         let endpoint = &times.endpoints[0];
         let tail = Tail::new(&times, endpoint, 30).unwrap();
         assert_eq!((tail.sides[SLOW].len(), tail.sides[MIDDLE].len()), (5, 20));

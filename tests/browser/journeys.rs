@@ -354,6 +354,55 @@ fn findings_are_taken_away() {
 }
 
 #[test]
+fn what_if_is_reached_from_a_finding_changed_and_restored_by_the_address() {
+    let Some(mut browser) = Browser::start() else { return };
+    let address = serve();
+    browser.open(&address);
+    browser.click("[data-sample-button='checkout.otlp.json']");
+    browser.loaded();
+    browser.wait("document.querySelector('.finding')");
+    // The first finding that can be tried out.
+    browser.wait(
+        "(() => { const all = [...document.querySelectorAll('.finding')]; for (const f of all) { if (document.querySelector('.evidence-link[href*=\"w=\"]')) return true; } all.find(f => !f.dataset.seen && (f.dataset.seen = '1'))?.click(); return false; })()",
+    );
+    browser.eval("document.querySelector('.evidence-link[href*=\"w=\"]').click()");
+    browser.wait("document.querySelector('.what-if .result b') && document.querySelectorAll('.span-bar.new').length > 3");
+    let tried = browser.text(".what-if .result");
+    assert!(tried.contains("less") && tried.contains('→'), "{tried}");
+    // One more change with the selected span: every remote call takes longer.
+    browser.click("[data-try='rtt']");
+    browser.wait("document.querySelectorAll('.what-if .chip').length === 2");
+    browser.wait(&format!("document.querySelector('.what-if .result').innerText !== {}", json!(tried)));
+    let slower = browser.text(".what-if .result");
+    let hash = browser.eval("location.hash").as_str().unwrap().to_string();
+    assert!(hash.matches("w=").count() == 2 && hash.contains("rtt:2ms"), "{hash}");
+    // The address alone brings it back.
+    browser.call("Page.navigate", json!({"url": "about:blank"}));
+    browser.open(&format!("{address}{hash}"));
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("static/samples/checkout.otlp.json");
+    browser.drop_files(&[file]);
+    browser.loaded();
+    browser.wait(&format!("document.querySelector('.what-if .result')?.innerText === {}", json!(slower)));
+    // Taken back, nothing is left of it.
+    browser.eval("[...document.querySelectorAll('.what-if button')].at(-1).click()");
+    browser.wait("!document.querySelector('.what-if') && !document.querySelector('.span-bar.new')");
+    browser.is_quiet();
+}
+
+#[test]
+fn critical_paths_of_all_requests_are_one_flame_graph() {
+    let Some(mut browser) = Browser::start() else { return };
+    browser.open(&format!("{}#services", serve()));
+    browser.drop_files(&[fixture("otlp-json/shop.json")]);
+    browser.loaded();
+    browser.wait("document.querySelectorAll('.where .legend li').length > 1");
+    browser.click("[data-critical]");
+    browser.wait("document.querySelector('.services canvas') && document.querySelector('.inspector .facts')");
+    assert!(browser.text(".inspector .facts").contains("100 %"), "{}", browser.text(".inspector .facts"));
+    browser.is_quiet();
+}
+
+#[test]
 fn every_sample_opens_and_every_proof_leads_to_what_it_names() {
     let Some(mut browser) = Browser::start() else { return };
     let pages = [serve(), single_file()];

@@ -71,7 +71,12 @@ pub fn findings(case: &Case) -> Vec<Finding> {
 }
 
 /// Rules about the recording, or about where time goes, state facts and accuse nobody: they are not judged here.
-const NOT_JUDGED: &[&str] = &[];
+/// In healthy systems they must be silent like all others.
+const NOT_JUDGED: &[&str] = &["slow-endpoint"];
+
+/// Rules on many requests, which rightly name the planted calls whatever is wrong with them: some requests are slower than
+/// others by them, or all by their number.
+const OF_ANY_CAUSE: &[&str] = &["tail-latency", "growth-law"];
 
 fn one(number: u64, case: &Case, out: &mut Judgement) {
     let findings = findings(case);
@@ -81,7 +86,7 @@ fn one(number: u64, case: &Case, out: &mut Judgement) {
         let told = std::iter::once((f.rule, f.subject.name.to_lowercase()));
         let told = told.chain(f.also.iter().chain(&f.consequences).map(|r| (r.rule, r.message.to_lowercase())));
         for (i, (rule, text)) in told.enumerate() {
-            if NOT_JUDGED.contains(&rule) {
+            if NOT_JUDGED.contains(&rule) && case.truth.is_some() {
                 continue;
             }
             match &case.truth {
@@ -95,7 +100,7 @@ fn one(number: u64, case: &Case, out: &mut Judgement) {
                         }
                     }
                 }
-                Some(t) if text.contains(&t.marker) && t.allowed.contains(&rule) => {}
+                Some(t) if text.contains(&t.marker) && (t.allowed.contains(&rule) || OF_ANY_CAUSE.contains(&rule)) => {}
                 truth => {
                     let tally = out.rules.entry(rule.to_string()).or_default();
                     tally.wrong += 1;

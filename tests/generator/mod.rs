@@ -11,6 +11,7 @@ pub mod near;
 pub mod otlp;
 pub mod plants;
 pub mod plants_latency;
+pub mod plants_tail;
 pub mod run;
 
 /// Nanoseconds in a microsecond.
@@ -98,6 +99,15 @@ pub enum Count {
     Fixed(u32),
     /// As many as the request has items, from a range.
     Items(u32, u32),
+    /// In most requests `usual`, in `percent` of them `rare`; the same requests wherever it stands.
+    Rare {
+        /// How many calls as a rule.
+        usual: u32,
+        /// How many in the rare requests.
+        rare: u32,
+        /// How many of a hundred requests are rare ones.
+        percent: u32,
+    },
 }
 
 /// In which manner calls are made.

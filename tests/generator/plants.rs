@@ -2,6 +2,7 @@
 
 use super::near::near_misses;
 use super::plants_latency as latency;
+use super::plants_tail as tail;
 use super::{Calls, Count, Dice, How, Op, Step, System, Target, Values};
 
 /// What was planted.
@@ -56,6 +57,9 @@ pub const PLANTS: &[(&str, Plant)] = &[
     ("queue-lag", latency::busy_callee),
     ("deep-chain", latency::far_callee),
     ("deep-chain", latency::deep_chain),
+    ("tail-latency", tail::cache_miss),
+    ("tail-latency", tail::retry),
+    ("tail-latency", tail::lock),
 ];
 
 const SERVICES: [&str; 8] = ["gateway", "cart", "stock", "price", "user", "mail", "search", "report"];
@@ -248,7 +252,7 @@ fn retries(system: &mut System, dice: &mut Dice) -> Truth {
     let attempts = dice.range(3, 5);
     let calls = Calls { target, count: Count::Fixed(1), how: How::Retried(attempts, pause), values, gap_us: 0 };
     let repaired = planted(system, row, calls, How::Serial);
-    Truth { rule: "retry-storm", marker, allowed: &["slow-query", "error-origin", "timeouts"], repaired }
+    Truth { rule: "retry-storm", marker, allowed: &["slow-query", "slow-call", "error-origin", "timeouts"], repaired }
 }
 
 /// The same statement on a table whose name begins with a marker.

@@ -169,6 +169,11 @@ impl Run<'_> {
     fn count(&self, count: Count) -> u32 {
         match count {
             Count::Fixed(n) => n,
+            Count::Rare { usual, rare, percent } => {
+                // Evenly spread, so that a few hundred requests have about as many as the percentage says.
+                let every = u64::from(100 / percent.max(1));
+                if self.trace % every == hash(&[self.system.seed, 0x7a11]) % every { rare } else { usual }
+            }
             // The same number of items wherever the request loops over them.
             Count::Items(low, high) => low + (hash(&[self.system.seed, self.trace, 0x17e5]) % u64::from(high - low + 1)) as u32,
         }

@@ -16,7 +16,7 @@ use hotspan::report::folded::folded;
 fn partition(name: &str, engine: &Engine) -> usize {
     let session = &engine.session;
     let set = &session.traces;
-    let times = PathTimes::new(session, |_, _| true, None);
+    let times = PathTimes::new(session, |_, _| true);
     let mut whole = 0_i64;
     for trace in (0..set.traces.len()).map(TraceRow::from_index) {
         let Some(root) = set.traces.root[trace.index()].get() else { continue };

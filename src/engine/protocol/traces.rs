@@ -259,6 +259,12 @@ pub struct SpanDetail {
     pub duration_ns: f64,
     /// Self time, nanoseconds.
     pub self_ns: f64,
+    /// How much less the trace's root would take if the span took no time, nanoseconds; `None` where it does not wait for it.
+    #[serde(default)]
+    pub drag_ns: Option<f64>,
+    /// How much longer the span could take before the root takes longer, nanoseconds.
+    #[serde(default)]
+    pub slack_ns: Option<f64>,
     /// Remarks such as "failed", "parent missing".
     pub remarks: Vec<String>,
     /// Attributes: key and value as text.

@@ -3,7 +3,9 @@
 use crate::analysis::clipped::Clipped;
 use crate::analysis::clock_skew;
 use crate::analysis::critical_path::critical_path;
+use crate::analysis::slack::slack;
 use crate::analysis::trace_tree::{self_time, trace_tree};
+use crate::analysis::what_if::drag;
 use crate::base::ids::{SpanRow, StringId, TraceRow as Row};
 use crate::base::quantity::format_ns;
 use crate::base::slabs::{Slabs, Texts};
@@ -16,7 +18,7 @@ use crate::engine::protocol::traces::{
 use crate::model::Session;
 use crate::model::trace::{
     AttrValue, SPAN_ASYNC, SPAN_CYCLE, SPAN_DUPLICATE_ID, SPAN_ERROR, SPAN_NO_DURATION, SPAN_ORPHAN, SPAN_OUTSIDE_PARENT, SPAN_SHARED,
-    SPAN_UNFINISHED,
+    SPAN_UNFINISHED, TraceSet,
 };
 use std::collections::BTreeMap;
 
@@ -184,6 +186,16 @@ pub fn find_span(session: &Session, trace: Row, id: &str) -> Result<SpanRow, Fai
         .ok_or_else(|| Failure::new(format!("there is no span {id} in this trace")))
 }
 
+/// Drag and slack of a span, in the file's own times.
+fn margins(t: &TraceSet, trace: Row, span: SpanRow) -> (Option<f64>, Option<f64>) {
+    let Some(root) = t.traces.root[trace.index()].get() else { return (None, None) };
+    let clipped = Clipped::of(t, trace);
+    match slack(t, &clipped, root)[clipped.position(span)] {
+        Some(slack) => (Some(drag(t, &clipped, root, span) as f64), Some(slack as f64)),
+        None => (None, None),
+    }
+}
+
 /// Everything about one span.
 ///
 /// # Errors
@@ -227,7 +239,10 @@ pub fn span(engine: &Engine, trace: &str, id: &str, align: bool) -> Result<Slabs
         let list = attributes(session, t.links.attr_start[l], t.links.attr_len[l]);
         (strings.get(t.links.trace_id[l]).to_string(), t.id_text(strings, t.links.span_id[l]), list)
     });
+    let (drag_ns, slack_ns) = margins(t, trace, span);
     json(&SpanDetail {
+        drag_ns,
+        slack_ns,
         id: id.to_string(),
         parent: if t.spans.parent_id[i] == 0 { String::new() } else { t.id_text(strings, t.spans.parent_id[i]) },
         service: t.service_name(strings, span).to_string(),

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod compare_flame;
+pub mod critical;
 pub mod files;
 pub mod finding_detail;
 pub mod finding_preview;
@@ -25,6 +26,7 @@ pub mod shared;
 pub mod span_detail;
 pub mod traces;
 pub mod waterfall;
+pub mod what_if;
 
 pub use shared::{Loading, Shared, SideChange};
 

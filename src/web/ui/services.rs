@@ -1,6 +1,7 @@
 //! Services: rate, errors, latencies per operation, and who calls whom.
 
 use super::Shared;
+use super::critical;
 use super::findings::ViewProps;
 use super::selectors::Search;
 use crate::base::labels::LabelFilter;
@@ -18,6 +19,14 @@ const SHOWN: usize = 500;
 /// The view.
 #[component]
 pub fn Services(props: &ViewProps) -> Html {
+    if props.shared.place.mode.as_deref() == Some(critical::MODE) {
+        return html! { <critical::Critical shared={props.shared.clone()} /> };
+    }
+    html! { <Tables shared={props.shared.clone()} /> }
+}
+
+#[component]
+fn Tables(props: &ViewProps) -> Html {
     let s = &props.shared;
     let answer = use_answer(&s.client, s.generation, Request::Services, |slabs| serde_json::from_str::<ServicesData>(&slabs.head).ok());
     let body = match (&answer, answer.value()) {
@@ -28,6 +37,7 @@ pub fn Services(props: &ViewProps) -> Html {
     html! {
         <div class="services">
             <div class="toolbar">
+                { critical::switch(s) }
                 <Search shared={s.clone()} label="Filter services and operations" />
                 if let Some(service) = &s.place.service {
                     <button onclick={ let s = s.clone(); move |_| s.change(false, |p| { p.service = None; p.operation = None; }) }>{ format!("{service} ×") }</button>
@@ -52,6 +62,7 @@ fn tables(s: &Shared, data: &ServicesData) -> Html {
         "p50" => r.p50_ns,
         "p95" => r.p95_ns,
         "p99" => r.p99_ns,
+        "critical" => r.critical_ns,
         _ => r.sum_ns,
     };
     operations.sort_by(|a, b| {
@@ -67,6 +78,7 @@ fn tables(s: &Shared, data: &ServicesData) -> Html {
     html! {
         <div class="with-inspector">
             <div class="columns">
+                { critical::where_time(data) }
                 <h2>{ format!("Services ({})", data.services.len()) }</h2>
                 { red_table(s, data, &data.services.iter().filter(wanted).collect::<Vec<_>>(), false) }
                 <h2>{ format!("Operations ({})", operations.len()) }</h2>
@@ -135,6 +147,7 @@ fn trace_link(s: &Shared, place: &(String, String), text: String) -> Html {
 
 fn red_table(s: &Shared, data: &ServicesData, rows: &[&RedRow], operations: bool) -> Html {
     let seconds = data.window_ns / 1e9;
+    let critical = |r: &RedRow| if data.whole_ns > 0.0 { r.critical_ns / data.whole_ns } else { 0.0 };
     let header = |key: &'static str, label: &'static str| {
         let shared = s.clone();
         let next = if s.place.sort.as_deref() == Some(&format!("-{key}")) { key.to_string() } else { format!("-{key}") };
@@ -149,7 +162,7 @@ fn red_table(s: &Shared, data: &ServicesData, rows: &[&RedRow], operations: bool
             <thead><tr>
                 <th>{ "Service" }</th>if operations { <th>{ "Operation" }</th> }
                 { header("calls", "Calls") }<th class="n">{ "Rate" }</th>{ header("errors", "Errors") }
-                { header("p50", "p50") }{ header("p95", "p95") }{ header("p99", "p99") }{ header("sum", "Sum") }
+                { header("p50", "p50") }{ header("p95", "p95") }{ header("p99", "p99") }{ header("sum", "Sum") }{ header("critical", "Critical path") }
             </tr></thead>
             <tbody>{ for rows.iter().take(SHOWN).map(|r| {
                 let (shared, service, operation) = (s.clone(), r.service.clone(), r.operation.clone());
@@ -173,10 +186,11 @@ fn red_table(s: &Shared, data: &ServicesData, rows: &[&RedRow], operations: bool
                         <td class="n">{ format_ns(r.p95_ns) }</td>
                         <td class="n">{ trace_link(s, &r.worst, format_ns(r.p99_ns)) }</td>
                         <td class="n">{ format_ns(r.sum_ns) }</td>
+                        <td class="n bar-cell-td" style={format!("background-size:{:.1}% 100%", critical(r) * 100.0)} title="Of the time that requests take, on their critical paths">{ format_share(critical(r)) }</td>
                     </tr>
                 }
             }) }</tbody>
-            if rows.len() > SHOWN { <tfoot><tr><td colspan="9" class="dim">{ format!("and {} more: use the filter", rows.len() - SHOWN) }</td></tr></tfoot> }
+            if rows.len() > SHOWN { <tfoot><tr><td colspan="10" class="dim">{ format!("and {} more: use the filter", rows.len() - SHOWN) }</td></tr></tfoot> }
         </table>
     }
 }

@@ -1,6 +1,7 @@
 //! Everything about the selected span.
 
 use super::Shared;
+use super::what_if::Buttons;
 use crate::base::labels::LabelFilter;
 use crate::base::quantity::{format_count, format_ns, format_share, format_value};
 use crate::base::view::{View, ViewRef};
@@ -19,6 +20,10 @@ pub struct Props {
     pub trace: String,
     /// Span id.
     pub span: String,
+    /// Spans of its operation under its parent, itself included.
+    pub siblings: usize,
+    /// Spans of its operation in the trace.
+    pub all: usize,
 }
 
 fn pairs(title: &str, list: &[(String, String)]) -> Html {
@@ -89,6 +94,8 @@ pub fn SpanPanel(props: &Props) -> Html {
             <dl class="facts">
                 <div><dt>{ "duration" }</dt><dd>{ format_ns(d.duration_ns) }</dd></div>
                 <div><dt>{ "self" }</dt><dd>{ format_ns(d.self_ns) }</dd></div>
+                if let Some(drag) = d.drag_ns { <div title="How much less the request would take if this took no time"><dt>{ "drag" }</dt><dd>{ format_ns(drag) }</dd></div> }
+                if let Some(slack) = d.slack_ns { <div title="How much longer it could take before the request takes longer"><dt>{ "slack" }</dt><dd>{ format_ns(slack) }</dd></div> }
                 <div><dt>{ "begins after" }</dt><dd>{ format_ns(d.offset_ns) }</dd></div>
                 <div><dt>{ "at (UTC)" }</dt><dd>{ &d.start }</dd></div>
                 <div><dt>{ "span id" }</dt><dd><code>{ &d.id }</code></dd></div>
@@ -100,6 +107,7 @@ pub fn SpanPanel(props: &Props) -> Html {
                 <button onclick={move |_| { dom::copy(&id); }}>{ "Copy id" }</button>
             </p>
             { for d.samples.iter().map(|of| samples(s, of)) }
+            <Buttons shared={s.clone()} span={d.id.clone()} siblings={props.siblings} all={props.all} />
             { pairs("Attributes", &d.attributes) }
             if !d.events.is_empty() {
                 <h3>{ format!("Events ({})", d.events.len()) }</h3>

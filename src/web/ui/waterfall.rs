@@ -3,6 +3,7 @@
 use super::Shared;
 use super::selectors::Search;
 use super::span_detail::SpanPanel;
+use super::what_if::{Bar, Tried};
 use crate::base::quantity::{format_count, format_ns, format_share};
 use crate::engine::protocol::Request;
 use crate::engine::protocol::traces::{FLAG_ASYNC, FLAG_ERROR, FLAG_ORPHAN, FLAG_OUTSIDE, FLAG_SHIFTED, FLAG_UNFINISHED, TraceData};
@@ -82,7 +83,7 @@ fn clock_list(data: &TraceData) -> Html {
 
 fn back(s: &Shared) -> Html {
     let shared = s.clone();
-    html! { <button onclick={move |_| shared.change(false, |p| { (p.trace, p.span, p.search, p.zoom, p.clocks) = (None, None, None, None, None); })}>{ "‹ All traces" }</button> }
+    html! { <button onclick={move |_| shared.change(false, |p| { (p.trace, p.span, p.search, p.zoom, p.clocks) = (None, None, None, None, None); p.changes.clear(); })}>{ "‹ All traces" }</button> }
 }
 
 /// Compares by identity: a trace is decoded once.
@@ -109,6 +110,7 @@ fn Rows(props: &RowsProps) -> Html {
     let collapsed = use_state(|| vec![false; data.parent.len()]);
     let scroll = use_state(|| (0.0_f64, 700.0_f64));
     let list = use_node_ref();
+    let tried = use_state(|| None::<Tried>);
     {
         let (collapsed, n) = (collapsed.clone(), data.parent.len());
         use_effect_with(key, move |_| collapsed.set(vec![false; n]));
@@ -204,6 +206,9 @@ fn Rows(props: &RowsProps) -> Html {
                 <Search shared={s.clone()} label="Search spans" />
                 if let Some(found) = found { <span class="matched" role="status">{ format!("{found} spans match") }</span> }
             </div>
+            if !s.place.changes.is_empty() {
+                <Bar shared={s.clone()} trace={r.id.clone()} align={aligned(s)} tried={ let tried = tried.clone(); Callback::from(move |t| tried.set(t)) } />
+            }
             { minimap(s, &data, window, total) }
             <div class="with-inspector">
                 <div class="waterfall" role="treegrid" aria-label="Spans" aria-rowcount={visible.len().to_string()} ref={list} onscroll={on_scroll} tabindex="0">
@@ -214,11 +219,11 @@ fn Rows(props: &RowsProps) -> Html {
                         }) }
                     </span></div>
                     <div style={format!("height:{}px;position:relative", visible.len() as f64 * ROW)}>
-                        { for shown.map(|(at, row)| span_row(s, &data, &critical, at, row, window, selected == Some(row), (*matches).as_ref().map(|m| m[row as usize]), &collapsed)) }
+                        { for shown.map(|(at, row)| span_row(s, &data, &critical, at, row, window, selected == Some(row), (*matches).as_ref().map(|m| m[row as usize]), &collapsed, (*tried).as_ref())) }
                     </div>
                 </div>
                 if let Some(row) = selected {
-                    <SpanPanel shared={s.clone()} trace={r.id.clone()} span={data.ids.get(row).to_string()} />
+                    <SpanPanel shared={s.clone()} trace={r.id.clone()} span={data.ids.get(row).to_string()} siblings={alike(&data, row, true)} all={alike(&data, row, false)} />
                 } else {
                     <aside class="inspector">
                         <h2>{ "Critical path" }</h2>
@@ -230,6 +235,13 @@ fn Rows(props: &RowsProps) -> Html {
             </div>
         </div>
     }
+}
+
+/// Rows of the operation of a row, under its parent or in the whole trace.
+fn alike(data: &TraceData, row: u32, siblings: bool) -> usize {
+    let key = |i: usize| (data.service[i], data.operation[i], if siblings { data.parent[i] } else { 0 });
+    let own = key(row as usize);
+    if siblings && own.2 == u32::MAX { 1 } else { (0..data.parent.len()).filter(|i| key(*i) == own).count() }
 }
 
 fn colour(data: &TraceData, row: usize) -> String {
@@ -305,6 +317,7 @@ fn span_row(
     current: bool,
     matched: Option<bool>,
     collapsed: &UseStateHandle<Vec<bool>>,
+    tried: Option<&Tried>,
 ) -> Html {
     let i = row as usize;
     let scale = 100.0 / (window.1 - window.0);
@@ -338,6 +351,9 @@ fn span_row(
     let from = critical.partition_point(|c| data.critical_row[*c as usize] < row);
     let own = critical[from..].iter().take_while(|c| data.critical_row[**c as usize] == row);
     let colour = colour(data, i);
+    // With changes the bar of the replay lies over that of the file.
+    let new = tried.and_then(|t| Some((*t.0.start.get(i)?, t.0.start.get(i)? + t.0.duration.get(i)?)));
+    let changed = tried.is_some_and(|t| t.0.rows.binary_search(&row).is_ok());
     let (service, operation) = (data.texts.get(data.service[i]), data.texts.get(data.operation[i]));
     let end = data.start[i] + data.duration[i];
     // Beside the bar where there is room, else inside its end.
@@ -350,7 +366,7 @@ fn span_row(
     };
     html! {
         <div key={row} role="row" aria-rowindex={(at + 1).to_string()} aria-level={(data.depth[i] + 1).to_string()} aria-selected={current.to_string()} aria-expanded={(inside > 0).then(|| (!closed).to_string())}
-            class={classes!("span-row", current.then_some("current"), (matched == Some(false)).then_some("faded"), (matched == Some(true)).then_some("hit"))}
+            class={classes!("span-row", current.then_some("current"), (matched == Some(false)).then_some("faded"), (matched == Some(true)).then_some("hit"), changed.then_some("changed"))}
             style={format!("top:{}px", at as f64 * ROW)} onclick={choose}>
             <span role="gridcell" class="span-name" style={format!("padding-left:{}px", 4 + data.depth[i].min(40) * 12)} title={format!("{service} {operation}")}>
                 if inside > 0 {
@@ -362,9 +378,10 @@ fn span_row(
                 { for marks.iter().filter(|(f, _, _)| flags & f != 0).map(|(f, shape, why)| html! { <span class={classes!("mark", (*f == FLAG_ERROR).then_some("bad"))} title={*why}>{ *shape }</span> }) }
             </span>
             <span role="gridcell" class="span-bars">
-                <span class="span-bar" style={format!("{};background:{colour}", bar(data.start[i], end))}></span>
+                <span class={classes!("span-bar", new.is_some().then_some("old"))} style={format!("{};background:{colour}", bar(data.start[i], end))}></span>
+                if let Some((from, to)) = new { <span class="span-bar new" style={format!("{};background:{colour}", bar(from, to))}></span> }
                 { for own.map(|c| html! { <span class="on-path" style={bar(data.critical_time[2 * *c as usize], data.critical_time[2 * *c as usize + 1])}></span> }) }
-                <span class={classes!("span-label", inside_bar.then_some("inside"))} style={label}>{ format_ns(data.duration[i]) }</span>
+                <span class={classes!("span-label", inside_bar.then_some("inside"))} style={label}>{ format_ns(data.duration[i]) }{ for new.map(|(a, b)| b - a).filter(|d| *d != data.duration[i]).map(|d| html! { <b>{ format!(" → {}", format_ns(d)) }</b> }) }</span>
             </span>
         </div>
     }
