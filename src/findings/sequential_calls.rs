@@ -198,7 +198,8 @@ fn tell(cx: &Context<'_>, traces: usize, groups: Vec<Group>, links: &[Link], dis
         ],
         note: note.to_string(),
         evidence,
-        mild: weakest == Link::Possible,
+        // Without an execution that did otherwise, a dependency that the trace does not show is as likely: a note, not a warning.
+        mild: weakest < Link::Confirmed,
         subject: names.join(", then "),
         ..Words::default()
     };

@@ -245,8 +245,14 @@ fn spans() {
         // Each planted trace holds one caller with 40 queries. Their statements are equal to the letter, so that the rule on
         // duplicates names them (or that on transitive calls, where others asked the same); no healthy caller has as many.
         let planted = number(&truth, "planted_nplus1_traces");
-        let many = |title: &str| title.split(' ').next().and_then(|n| n.parse::<i64>().ok()).is_some_and(|n| n >= 40);
-        let found = engine.report.findings.iter().filter(|f| f.rule.starts_with("chatty-") && many(&f.title)).count() as i64;
+        // Attempts that failed belong to the rule on retries, so that a few of the 40 may be missing.
+        let many = |title: &str| title.split(' ').next().and_then(|n| n.parse::<i64>().ok()).is_some_and(|n| n >= 36);
+        // What stands under another finding as the same thing is told too.
+        let told = |f: &hotspan::findings::finding::Finding| {
+            let mut all = std::iter::once((f.rule, f.title.as_str())).chain(f.also.iter().map(|r| (r.rule, r.title.as_str())));
+            all.any(|(rule, title)| rule.starts_with("chatty-") && many(title))
+        };
+        let found = engine.report.findings.iter().filter(|f| told(f)).count() as i64;
         table.check(kind, "planted spans", planted * 40, number(&truth, "planted_nplus1_spans"));
         table.check(kind, "planted callers found", found, planted);
         assert!(planted > 5, "{kind}: hardly anything was planted");
