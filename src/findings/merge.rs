@@ -11,6 +11,21 @@ const SAME: f64 = 0.8;
 /// Share of a finding's spans that must lie below another's to be its consequence.
 const BELOW: f64 = 0.8;
 
+/// Rules on what a call takes itself, how it fails or how long it waits. Neither do such findings follow from calls above
+/// them, nor does what the callee calls follow from them.
+const OWN: [&str; 10] = [
+    "connection-churn",
+    "deep-chain",
+    "error-origin",
+    "large-payload",
+    "many-writes",
+    "pool-wait",
+    "queue-lag",
+    "slow-call",
+    "slow-query",
+    "timeouts",
+];
+
 /// Merges findings of one ranking. `specific` gives the rank of a rule: the larger leads.
 /// Work is linear in the rows that findings cover, times how many findings share a row.
 pub fn merge(session: &Session, findings: Vec<Finding>, specific: &dyn Fn(&str) -> u32) -> Vec<Finding> {
@@ -86,7 +101,7 @@ fn same(findings: Vec<Finding>, specific: &dyn Fn(&str) -> u32) -> Vec<Finding> 
 fn consequences(session: &Session, findings: Vec<Finding>) -> Vec<Finding> {
     let spans = &session.traces.spans;
     let mut owner: BTreeMap<SpanRow, usize> = BTreeMap::new();
-    for (i, f) in findings.iter().enumerate() {
+    for (i, f) in findings.iter().enumerate().filter(|(_, f)| !OWN.contains(&f.rule)) {
         if let Cover::Spans(list) = &f.cover {
             for span in list {
                 owner.entry(*span).or_insert(i);
@@ -123,7 +138,7 @@ fn consequences(session: &Session, findings: Vec<Finding>) -> Vec<Finding> {
         if state.0 == Some(own) { state.1 } else { state.0 }
     };
     let mut cause: Vec<Option<usize>> = vec![None; findings.len()];
-    for (i, f) in findings.iter().enumerate() {
+    for (i, f) in findings.iter().enumerate().filter(|(_, f)| !OWN.contains(&f.rule)) {
         let Cover::Spans(list) = &f.cover else { continue };
         let mut votes: BTreeMap<usize, usize> = BTreeMap::new();
         for span in list {
@@ -199,6 +214,15 @@ mod tests {
         let out = merge(&session, list, &specific);
         assert_eq!(out.iter().map(|f| f.rule).collect::<Vec<_>>(), ["outer", "other"]);
         assert_eq!(out[0].consequences[0].rule, "inner");
+    }
+
+    #[test]
+    fn errors_and_slow_calls_do_not_follow_from_calls_above_them() {
+        let (session, s) = session();
+        let list = vec![finding("outer", 50, vec![s[0], s[1]]), finding("error-origin", 60, vec![s[2], s[3]])];
+        assert_eq!(merge(&session, list, &specific).len(), 2);
+        let list = vec![finding("slow-call", 50, vec![s[0], s[1]]), finding("inner", 60, vec![s[2], s[3]])];
+        assert_eq!(merge(&session, list, &specific).len(), 2);
     }
 
     #[test]

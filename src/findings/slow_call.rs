@@ -19,7 +19,7 @@ pub const RULE: Rule = Rule {
             doc: "Milliseconds on the critical path, on the way and in the callee itself, that are slow anywhere (nest-profiler's value for HTTP).",
         },
         Threshold { name: "min_share", default: 0.25, doc: "Share of the request that is slow, from floor_ms on." },
-        Threshold { name: "floor_ms", default: 150.0, doc: "Milliseconds below which no share is slow: a callee may work." },
+        Threshold { name: "floor_ms", default: 200.0, doc: "Milliseconds below which no share is slow: a callee may work." },
         Threshold {
             name: "max_repeats",
             default: 5.0,

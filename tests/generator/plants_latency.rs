@@ -131,7 +131,7 @@ pub fn long_timeout(system: &mut System, dice: &mut Dice) -> Truth {
     let row = place(system, dice);
     let (marker, act) = service(dice);
     let limit = [500, 1000, 2000, 3000, 5000][dice.below(5) as usize] * 1000;
-    let act = Act { own_us: dice.range(20_000, 50_000), count: 2, gap_us: 3000, fails: 35, ..act };
+    let act = Act { own_us: dice.range(20_000, 50_000), count: 3, gap_us: 3000, fails: 40, ..act };
     let slowest = f64::from(act.own_us) * 1.4 + 2.0 * f64::from(act.net_us);
     let repair = Act { timeout_us: (slowest * (1.1 + 1.7 * dice.unit())) as u32, ..act.clone() };
     let repaired = with(system, row, Act { timeout_us: limit, ..act }, repair);
@@ -142,7 +142,7 @@ pub fn long_timeout(system: &mut System, dice: &mut Dice) -> Truth {
 pub fn abandoned_work(system: &mut System, dice: &mut Dice) -> Truth {
     let row = place(system, dice);
     let (marker, act) = service(dice);
-    let act = Act { own_us: dice.range(20_000, 50_000), count: 2, gap_us: 3000, fails: 35, fail_us: dice.range(60, 120) * 1000, ..act };
+    let act = Act { own_us: dice.range(20_000, 50_000), count: 3, gap_us: 3000, fails: 40, fail_us: dice.range(60, 120) * 1000, ..act };
     let repaired = with(system, row, Act { overrun_us: dice.range(100, 900) * 1000, ..act.clone() }, act);
     truth("timeouts", marker, &["error-origin", "slow-call"], repaired)
 }
