@@ -223,7 +223,8 @@ fn transitive(system: &mut System, dice: &mut Dice) -> Truth {
         let mut new = op(callee, dice, "hop");
         new.steps.push(Step::Work(dice.range(1000, 3000)));
         system.ops.push(new);
-        let row = dice.below(callee as u32) as usize;
+        // Beside each other rather than below each other: six services in a row are a defect of their own.
+        let row = dice.below(callee.min(4) as u32) as usize;
         let target = Target::Op { op: callee, net_us: dice.range(150, 600) };
         system.ops[row].steps.push(Step::Calls(Calls::one(target)));
         system.ops[row].steps.push(Step::Work(dice.range(2500, 6000)));
