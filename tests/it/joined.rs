@@ -29,8 +29,11 @@ fn message(field: u64, bytes: &[u8]) -> Vec<u8> {
     [varint(field << 3 | 2), varint(bytes.len() as u64), bytes.to_vec()].concat()
 }
 
+/// Function, count, labels.
+type Sample<'a> = (&'a str, u64, &'a [(&'a str, &'a str)]);
+
 /// A CPU profile in pprof's format: (leaf, count, labels) under one root `main`, ten milliseconds per sample.
-fn pprof(samples: &[(&str, u64, &[(&str, &str)])]) -> Vec<u8> {
+fn pprof(samples: &[Sample<'_>]) -> Vec<u8> {
     let mut strings: Vec<String> = ["", "samples", "count", "cpu", "nanoseconds", "main"].map(String::from).into();
     let mut id = |text: &str| {
         strings.iter().position(|s| s == text).unwrap_or_else(|| {
@@ -243,7 +246,7 @@ fn findings_on_spans_say_whether_their_time_is_work() {
     // 60 of the 90 ms of one call, for all twelve: 72 samples of 10 ms.
     let ids: Vec<String> = (0..12).map(|i| format!("00000000000001{i:02x}")).collect();
     let labels: Vec<[(&str, &str); 1]> = ids.iter().map(|id| [("span_id", id.as_str())]).collect();
-    let list: Vec<(&str, u64, &[(&str, &str)])> = labels.iter().map(|l| ("decode", 6, &l[..])).collect();
+    let list: Vec<Sample<'_>> = labels.iter().map(|l| ("decode", 6, &l[..])).collect();
     let engine = opened(&[trace.into_bytes(), pprof(&list)]);
     let found = of_rule(&engine.report, "chatty-n-plus-one");
     let said = found[0].evidence.iter().map(|e| e.text.as_str()).find(|t| t.contains("on the CPU")).unwrap();
