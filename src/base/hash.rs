@@ -15,7 +15,7 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
     mix(h ^ bytes.len() as u64)
 }
 
-/// A faster hash for tables in memory: two lanes of eight bytes (the step of rustc's FxHash), finished with [`mix`]. It may
+/// A faster hash for tables in memory: two lanes of eight bytes (the step of rustc's FxHash), finished with `mix`. It may
 /// change from one version to the next: nothing that is stored or shown may rest on it.
 #[inline]
 pub fn hash_text(bytes: &[u8]) -> u64 {
