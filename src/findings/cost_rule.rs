@@ -138,6 +138,8 @@ impl CostRule {
         let owned = !hit.measure.of.contains(&"jit");
         let top = places.owners.first().filter(|(_, n)| owned && *n * 2 >= hit.sum.count).map(|(f, _)| *f);
         let entry = places.entries.first().map(|(f, _)| active.name(*f));
+        // What is told of the work as a whole is shown at the function where most of it begins.
+        let table = || ViewRef { function: entry.map(str::to_string), ..view(View::Functions) };
         let mut evidence = Vec::new();
         for (func, count) in places.entries.iter().take(3) {
             let path = heaviest_path(active.session, &tree, *func);
@@ -160,14 +162,11 @@ impl CostRule {
             });
         }
         for (measure, count) in places.also.iter().take(3) {
-            evidence.push(Evidence {
-                text: format!("of which {} also in {}", part(*count), measure.what.to_lowercase()),
-                view: view(View::Functions),
-            });
+            evidence.push(Evidence { text: format!("of which {} also in {}", part(*count), measure.what.to_lowercase()), view: table() });
         }
         for (word, count) in [("encode", places.encode), ("decode", places.decode)] {
             if count > 0 {
-                evidence.push(Evidence { text: format!("{} {word}", part(count)), view: view(View::Functions) });
+                evidence.push(Evidence { text: format!("{} {word}", part(count)), view: table() });
             }
         }
         let run = if hit.run_ns > 0 && self.runs {
