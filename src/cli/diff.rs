@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             return Err(stop);
         }
     };
-    let diff = diff([&engine.baseline, &engine.session], &comparison, args.limit);
+    let diff = diff([&engine.baseline, &engine.session], comparison, args.limit);
     write_out(None, &if args.json { to_json(&diff)? } else { text(&diff) })?;
     load::status(all_read)
 }

@@ -15,6 +15,7 @@ use crate::formats::{Limits, Progress, folded_unit, input, symbolize};
 use crate::model::Session;
 use crate::model::ledger::Choice;
 use protocol::{Failure, Request};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -105,14 +106,20 @@ impl Engine {
     pub fn judge(&mut self) {
         let cx = self.context();
         let report = findings::run(&cx);
-        let trees = cx.into_trees();
+        let (trees, comparison) = cx.into_parts();
         self.report = report;
         self.cache.selections.trees = trees;
+        self.cache.comparison = comparison.map_or_else(OnceCell::new, |c| OnceCell::from(Some(c)));
     }
 
-    /// The comparison with the baseline; `None` without one.
-    pub fn comparison(&self) -> Option<findings::compare::Comparison> {
-        self.context().into_comparison()
+    /// The comparison with the baseline, made once for rules and views; `None` without one.
+    pub fn comparison(&self) -> Option<&findings::compare::Comparison> {
+        let make = || {
+            let cx = self.context();
+            cx.comparison();
+            cx.into_parts().1
+        };
+        self.cache.comparison.get_or_init(make).as_ref()
     }
 
     /// What a change must be to be called certain, as the settings have it.

@@ -253,12 +253,6 @@ impl<'a> Context<'a> {
         Some(self.comparison.get_or_init(|| compare::compare(baseline, self.session, self.calls(), regression_function::limits(self))))
     }
 
-    /// The comparison, for those who need it longer than the rules do.
-    pub fn into_comparison(self) -> Option<Comparison> {
-        self.comparison();
-        self.comparison.into_inner()
-    }
-
     /// The active samples of a CPU profile, counted on first use.
     pub fn active(&self, id: ProfileId, profile: &'a crate::model::profile::Profile) -> Rc<Active<'a>> {
         self.active.borrow_mut().entry(id).or_insert_with(|| Rc::new(Active::new(self.session, id, profile))).clone()
@@ -280,9 +274,9 @@ impl<'a> Context<'a> {
         self.trees.borrow_mut().entry(selection).or_insert_with(build).clone()
     }
 
-    /// The trees that the rules needed: the views need them next.
-    pub fn into_trees(self) -> Trees {
-        self.trees.into_inner()
+    /// What the rules needed and the views need next: call trees, and the comparison if it was made.
+    pub fn into_parts(self) -> (Trees, Option<Comparison>) {
+        (self.trees.into_inner(), self.comparison.into_inner())
     }
 
     /// The calls of all traces, described on first use.

@@ -32,7 +32,7 @@ fn a_file_is_no_regression_of_itself() {
         let engine = both(&bytes, &bytes);
         assert_eq!(rules(&engine), [], "{name}");
         let c = engine.comparison().unwrap();
-        let d = diff([&engine.baseline, &engine.session], &c, 1000);
+        let d = diff([&engine.baseline, &engine.session], c, 1000);
         assert!(d.profiles.iter().all(|p| p.functions.iter().all(|f| f.change == "same" && f.own[0] == f.own[1])), "{name}");
         assert!(d.traces.iter().all(|t| t.operations.iter().all(|o| o.change == "same")), "{name}");
     }
@@ -53,7 +53,7 @@ fn faults_that_were_injected_are_found() {
     // Network delay at cartservice: GetCart as seen by the frontend goes from 5.1 ms to 249.7 ms (the corpus's README).
     let engine = both(&read(&find("nezha-ob-2022-08-23-17_00")), &read(&find("nezha-ob-2022-08-22-04_28")));
     let c = engine.comparison().unwrap();
-    let d = diff([&engine.baseline, &engine.session], &c, 10_000);
+    let d = diff([&engine.baseline, &engine.session], c, 10_000);
     let t = d.traces.unwrap();
     let cart = t.operations.iter().find(|o| o.service == "frontend" && o.operation.contains("CartService/GetCart")).unwrap();
     table.check("nezha-ob", "GetCart p50 before", (cart.p50_ns[0] + 50_000) / 100_000, 51);

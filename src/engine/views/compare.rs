@@ -23,7 +23,7 @@ pub fn answer(engine: &Engine) -> Result<Slabs, Failure> {
             "baseline and candidate have nothing in common: no profiles that measure the same, no traces on both sides",
         ));
     }
-    let diff = diff([&engine.baseline, &engine.session], &comparison, ROWS);
+    let diff = diff([&engine.baseline, &engine.session], comparison, ROWS);
     serde_json::to_string(&diff).map(Slabs::json).map_err(|e| Failure::new(e.to_string()))
 }
 

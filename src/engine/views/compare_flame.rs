@@ -15,7 +15,7 @@ fn pair(c: &Comparison, profile: u32) -> Result<&ProfileComparison, Failure> {
     named.or(c.profiles.first()).ok_or_else(|| Failure::new("baseline and candidate have no profiles that measure the same"))
 }
 
-fn comparison(engine: &Engine) -> Result<Comparison, Failure> {
+fn comparison(engine: &Engine) -> Result<&Comparison, Failure> {
     engine.comparison().ok_or_else(|| Failure::new("there is no baseline to compare with"))
 }
 
@@ -25,7 +25,7 @@ fn comparison(engine: &Engine) -> Result<Comparison, Failure> {
 /// [`Failure`] without a baseline, or when nothing on both sides measures the same.
 pub fn answer(engine: &Engine, profile: u32, baseline: bool, uncertain: bool) -> Result<Slabs, Failure> {
     let comparison = comparison(engine)?;
-    let p = pair(&comparison, profile)?;
+    let p = pair(comparison, profile)?;
     let d = boxes(p, usize::from(!baseline), engine.compare_limits());
     data(p, d, baseline, uncertain).encode()
 }
@@ -36,7 +36,7 @@ pub fn answer(engine: &Engine, profile: u32, baseline: bool, uncertain: bool) ->
 /// As for [`answer`].
 pub fn svg(engine: &Engine, profile: u32) -> Result<String, Failure> {
     let comparison = comparison(engine)?;
-    let p = pair(&comparison, profile)?;
+    let p = pair(comparison, profile)?;
     let files = [&engine.baseline, &engine.session].map(|s| s.sources.iter().map(|s| s.file.as_str()).collect::<Vec<_>>().join(", "));
     Ok(diff_svg::svg(p, &boxes(p, 1, engine.compare_limits()), &format!("{} → {}", files[0], files[1])))
 }

@@ -26,6 +26,8 @@ use crate::findings::settings::Settings;
 pub struct Cache {
     /// Weights, call tree and categories of profile selections.
     pub selections: derived::Selections,
+    /// The comparison with the baseline.
+    pub comparison: std::cell::OnceCell<Option<crate::findings::compare::Comparison>>,
     /// Samples of each profile joined with spans.
     pub joined: std::cell::OnceCell<Vec<Option<crate::analysis::joined::ProfileJoin>>>,
 }
