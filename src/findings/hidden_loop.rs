@@ -13,6 +13,7 @@ use crate::base::ids::{FuncId, StackId};
 use crate::base::intern::PairIndex;
 use crate::base::quantity::format_share;
 use crate::base::view::{View, ViewRef};
+use crate::model::symbols::FUNC_KERNEL;
 use std::collections::BTreeMap;
 
 /// The rule.
@@ -73,6 +74,9 @@ const ENTRIES: [&str; 14] = [
     "java.lang.Thread.run",
     "runpy.run_module",
 ];
+
+/// What a runtime or the system does on its own account.
+const NOT_CALLED: [&str; 6] = ["gc", "jit", "classload", "idle", "wait", "scheduler"];
 
 /// Events per function and call, each sample counted once however often its stack has them.
 pub struct Calls {
@@ -208,14 +212,20 @@ fn chains(cx: &Context<'_>, active: &Active<'_>, order: Option<&TimeOrder>) -> V
             funcs.push(next);
         }
         funcs.reverse();
-        out.extend(judge(active, order, funcs, least("re-entries")));
+        out.extend(judge(active, order, funcs, least("re-entries"), |f| caller.contains_key(&f)));
     }
     out
 }
 
 /// Which function of a chain repeats the call: with times the one whose calls go backward, the innermost of several; without,
 /// the outermost of the program's own that is no entry point, if what it runs is not its own code.
-fn judge(active: &Active<'_>, order: Option<&TimeOrder>, funcs: Vec<FuncId>, least: f64) -> Option<Chain> {
+fn judge(
+    active: &Active<'_>,
+    order: Option<&TimeOrder>,
+    funcs: Vec<FuncId>,
+    least: f64,
+    has_caller: impl Fn(FuncId) -> bool,
+) -> Option<Chain> {
     let last = funcs.len() - 1;
     if let Some(order) = order {
         let seen = |f: FuncId| order.of(f).site_back + order.of(f).again;
@@ -224,10 +234,13 @@ fn judge(active: &Active<'_>, order: Option<&TimeOrder>, funcs: Vec<FuncId>, lea
             return Some(Chain { seen: seen(funcs[at]), at, funcs });
         }
     }
-    if !active.library()[funcs[last].index()] {
+    // Without a name, or in the kernel, or in the runtime's own work, there is no call that somebody could make less often.
+    let called = funcs[last];
+    let kernel = active.session.symbols.funcs.flags[called.index()] & FUNC_KERNEL != 0;
+    if !active.library()[called.index()] || kernel || active.is_unknown(called) || active.class_of(called).any(&NOT_CALLED) {
         return None;
     }
-    let at = (0..last).find(|i| !is_entry(active.name(funcs[*i])))?;
+    let at = (0..last).find(|i| !is_entry(active.name(funcs[*i])) && has_caller(funcs[*i]))?;
     Some(Chain { at, seen: 0, funcs })
 }
 
@@ -244,6 +257,10 @@ fn describe(cx: &Context<'_>, active: &Active<'_>, chain: &Chain) -> Option<Find
     for row in 0..inside.len() {
         let below = s.stacks.prefix[row].get().map_or(0, |p| inside[p.index()]);
         let func = active.func(StackId::from_index(row));
+        // What is run runs its caller in turn: that is recursion, another rule's matter.
+        if below == 2 && func == caller {
+            return None;
+        }
         inside[row] = match below {
             2 => 2,
             1 if func == called => 2,

@@ -111,3 +111,26 @@ fn a_hidden_loop_is_proven_by_its_order() {
     phases.sort();
     assert!(told(&recorded(&phases), "hidden-loop").is_empty(), "{:?}", told(&recorded(&phases), "hidden-loop"));
 }
+
+#[test]
+fn no_hidden_loop_is_made_of_roots_recursion_and_the_system() {
+    // A process as the root frame, frames without a name, compilers and collectors on threads of their own.
+    for text in [
+        "dd;[unknown];[unknown];a 60\ndd;[unknown];b 60\nls;main;c 60\n",
+        "java;JavaThread::run();CompileBroker::compiler_thread_loop();C2Compiler::compile_method 200\njava;x;y 30\n",
+    ] {
+        let engine = open_bytes(text.as_bytes().to_vec());
+        assert!(told(&engine, "hidden-loop").is_empty(), "{:?}", told(&engine, "hidden-loop"));
+    }
+    // The same calls as in a hidden loop, but what is run comes back to its caller.
+    let turn = |i: u32| {
+        let mut stack = vec![("main", 1), ("walk", 10 + i % 2), ("step", 20)];
+        if i.is_multiple_of(3) {
+            stack.extend([("walk", 10), ("step", 20)]);
+        }
+        stack.push((["a", "b", "c"][(i % 3) as usize], 30 + i % 40));
+        stack
+    };
+    let engine = recorded(&(0..300).map(turn).collect::<Vec<_>>());
+    assert!(told(&engine, "hidden-loop").is_empty(), "{:?}", told(&engine, "hidden-loop"));
+}
