@@ -1,16 +1,17 @@
 //! What-if: changes to a trace as people write them, resolved to spans and replayed.
 //!
 //! `zero:ID`, `batch:ID+siblings`, `parallel:ID+siblings:4`, `scale:ID:0.5`, `set:ID:12ms`, `rtt:2ms`. An id may be followed by
-//! `+siblings` (the spans of the same operation under the same parent) or `+all` (those of the whole trace); several ids are
-//! separated by commas. The page keeps these texts in its address, the command takes them as `--what-if`.
+//! `+siblings` (the spans under the same parent that are alike, see [`Alike`]) or `+all` (those of the whole trace); several ids
+//! are separated by commas. The page keeps these texts in its address, the command takes them as `--what-if`.
 
 use super::batch::batch_bounds;
 use super::clipped::Clipped;
+use super::normalize;
 use super::replay::{Edit, Replayed, replay, replay_times};
-use crate::base::ids::{SpanRow, TraceRow};
+use crate::base::ids::{OperationId, ServiceId, SpanRow, StringId, TraceRow};
 use crate::base::intern::StringTable;
 use crate::base::quantity::parse_duration;
-use crate::model::trace::{SpanKind, TraceSet};
+use crate::model::trace::{AttrValue, SpanKind, TraceSet};
 use std::collections::BTreeMap;
 
 /// What happens to the spans of a change.
@@ -35,9 +36,9 @@ pub enum Verb {
 pub enum Reach {
     /// The span itself.
     One,
-    /// All of its operation under its parent.
+    /// All that are like it under its parent.
     Siblings,
-    /// All of its operation in the trace.
+    /// All that are like it in the trace.
     All,
 }
 
@@ -191,21 +192,70 @@ impl Ids {
             out.extend(set.traces.spans(trace).filter(|s| is_remote_call(set, *s)));
             return Ok(out);
         }
-        let operation = |span: SpanRow| (set.service(span), set.operations.name[set.spans.operation[span.index()].index()]);
+        let alike = Alike::new(strings);
         for (id, reach) in &change.spans {
             let (number, _) = crate::model::trace::span_id(id);
             let span = self.0.get(&number).copied().filter(|_| number != 0);
             let span = span.ok_or_else(|| format!("there is no span {id} in trace {}", strings.get(set.traces.id[trace.index()])))?;
-            let like = |s: &SpanRow| operation(*s) == operation(span);
-            match (reach, set.spans.parent[span.index()].get()) {
-                (Reach::One, _) | (Reach::Siblings, None) => out.push(span),
-                (Reach::Siblings, Some(parent)) => out.extend(set.children(parent).iter().copied().filter(like)),
-                (Reach::All, _) => out.extend(set.traces.spans(trace).filter(like)),
+            match reach {
+                Reach::One => out.push(span),
+                Reach::Siblings => out.extend(alike.siblings(set, strings, span)),
+                Reach::All => out.extend(alike.all(set, strings, trace, span)),
             }
         }
         out.sort_by_key(|s| (set.spans.start_ns[s.index()], *s));
         out.dedup();
         Ok(out)
+    }
+}
+
+/// Which spans are alike: those of one service and name that call the same. Clients are often named by their method alone
+/// (`GET`, `SELECT`), so the operation that answers and the statement without its values count too.
+pub struct Alike {
+    statements: Vec<StringId>,
+}
+
+/// Service, name, operation that answers, normalised statement.
+type Likeness = (ServiceId, StringId, Option<OperationId>, Option<String>);
+
+impl Alike {
+    /// For the texts of a session.
+    pub fn new(strings: &StringTable) -> Alike {
+        Alike { statements: ["db.query.text", "db.statement", "sql.query"].iter().filter_map(|key| strings.find(key)).collect() }
+    }
+
+    fn key(&self, set: &TraceSet, strings: &StringTable, span: SpanRow) -> Likeness {
+        let answer = set.children(span).iter().find(|c| set.service(**c) != set.service(span));
+        let statement = if self.statements.is_empty() {
+            None
+        } else {
+            set.span_attrs(span).find_map(|(key, value)| match value {
+                AttrValue::Text(id) if self.statements.contains(&key) => Some(normalize::sql(strings.get(id), false).text),
+                _ => None,
+            })
+        };
+        let name = set.operations.name[set.spans.operation[span.index()].index()];
+        (set.service(span), name, answer.map(|a| set.spans.operation[a.index()]), statement)
+    }
+
+    fn like(&self, set: &TraceSet, strings: &StringTable, span: SpanRow, list: impl Iterator<Item = SpanRow>) -> Vec<SpanRow> {
+        let own = self.key(set, strings, span);
+        let name = |s: SpanRow| set.operations.name[set.spans.operation[s.index()].index()];
+        // Names are compared first: what is asked of a span beyond its name takes a look at its attributes.
+        list.filter(|s| name(*s) == own.1 && self.key(set, strings, *s) == own).collect()
+    }
+
+    /// Those under the span's parent, itself included.
+    pub fn siblings(&self, set: &TraceSet, strings: &StringTable, span: SpanRow) -> Vec<SpanRow> {
+        match set.spans.parent[span.index()].get() {
+            Some(parent) => self.like(set, strings, span, set.children(parent).iter().copied()),
+            None => vec![span],
+        }
+    }
+
+    /// Those of its trace, itself included.
+    pub fn all(&self, set: &TraceSet, strings: &StringTable, trace: TraceRow, span: SpanRow) -> Vec<SpanRow> {
+        self.like(set, strings, span, set.traces.spans(trace))
     }
 }
 
@@ -264,6 +314,37 @@ mod tests {
         assert_eq!(after("rtt:2ns"), (10, 1020, 1020));
         let both = run(&t, &[format!("zero:{id}"), "rtt:2ns".to_string()]).unwrap();
         assert_eq!((both.before_ns, both.worst_ns), (1000, 1000 - 15 + 18));
+    }
+
+    #[test]
+    fn calls_of_one_name_are_told_apart_by_what_they_call() {
+        let mut t = Drawn { strings: StringTable::default(), set: TraceSet::default() };
+        let sql = |text: &'static str| [("db.statement", text)];
+        let (a, b, c) = (sql("SELECT x FROM a WHERE id = 1"), sql("SELECT x FROM a WHERE id = 2"), sql("SELECT x FROM b WHERE id = 2"));
+        let call = |name, start| S { name, parent: "root", operation: "GET", start, dur: 5, ..S::default() };
+        let answer = |name, parent, operation, start| S { name, parent, operation, service: "other", start, dur: 3, ..S::default() };
+        let query = |name, start, attrs| S { name, parent: "root", operation: "SELECT", start, dur: 5, attrs, ..S::default() };
+        add(
+            &mut t,
+            "t1",
+            &[
+                S { name: "root", dur: 100, ..S::default() },
+                call("1 client", 10),
+                call("2 client", 20),
+                call("3 client", 30),
+                answer("1 server", "1 client", "GET /x", 11),
+                answer("2 server", "2 client", "GET /y", 21),
+                answer("3 server", "3 client", "GET /x", 31),
+                query("q1 client", 40, &a),
+                query("q2 client", 50, &b),
+                query("q3 client", 60, &c),
+            ],
+        );
+        t.set.link();
+        let alike = Alike::new(&t.strings);
+        let of = |name: &str| alike.siblings(&t.set, &t.strings, t.span(name)).len();
+        assert_eq!((of("1 client"), of("2 client"), of("q1 client"), of("q3 client"), of("root")), (2, 1, 2, 1, 1));
+        assert_eq!(alike.all(&t.set, &t.strings, TraceRow(0), t.span("q2 client")).len(), 2);
     }
 
     #[test]

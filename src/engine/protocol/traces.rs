@@ -262,6 +262,12 @@ pub struct SpanDetail {
     /// How much less the trace's root would take if the span took no time, nanoseconds; `None` where it does not wait for it.
     #[serde(default)]
     pub drag_ns: Option<f64>,
+    /// Spans like it under its parent, itself included.
+    #[serde(default)]
+    pub siblings: u32,
+    /// Spans like it in the trace, itself included.
+    #[serde(default)]
+    pub alike: u32,
     /// How much longer the span could take before the root takes longer, nanoseconds.
     #[serde(default)]
     pub slack_ns: Option<f64>,

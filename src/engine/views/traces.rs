@@ -5,7 +5,7 @@ use crate::analysis::clock_skew;
 use crate::analysis::critical_path::critical_path;
 use crate::analysis::slack::slack;
 use crate::analysis::trace_tree::{self_time, trace_tree};
-use crate::analysis::what_if::drag;
+use crate::analysis::what_if::{Alike, drag};
 use crate::base::ids::{SpanRow, StringId, TraceRow as Row};
 use crate::base::quantity::format_ns;
 use crate::base::slabs::{Slabs, Texts};
@@ -240,9 +240,12 @@ pub fn span(engine: &Engine, trace: &str, id: &str, align: bool) -> Result<Slabs
         (strings.get(t.links.trace_id[l]).to_string(), t.id_text(strings, t.links.span_id[l]), list)
     });
     let (drag_ns, slack_ns) = margins(t, trace, span);
+    let alike = Alike::new(strings);
     json(&SpanDetail {
         drag_ns,
         slack_ns,
+        siblings: alike.siblings(t, strings, span).len() as u32,
+        alike: alike.all(t, strings, trace, span).len() as u32,
         id: id.to_string(),
         parent: if t.spans.parent_id[i] == 0 { String::new() } else { t.id_text(strings, t.spans.parent_id[i]) },
         service: t.service_name(strings, span).to_string(),

@@ -94,7 +94,7 @@ pub fn Critical(props: &Props) -> Html {
             <div class="toolbar">
                 { switch(s) }
                 <select aria-label="Endpoint" onchange={pick}>
-                    <option value="" selected={current.is_none()}>{ format!("all {} endpoints", list.len()) }</option>
+                    <option value="" selected={current.is_none()}>{ if list.len() == 1 { "the only endpoint".to_string() } else { format!("all {} endpoints", list.len()) } }</option>
                     { for list.iter().take(500).enumerate().map(|(i, e)| html! { <option value={i.to_string()} selected={current == Some(i)}>{ format!("{} {} ({})", e.0, e.1, e.2) }</option> }) }
                 </select>
                 <Search shared={s.clone()} label="Search paths" />

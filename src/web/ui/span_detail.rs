@@ -20,10 +20,6 @@ pub struct Props {
     pub trace: String,
     /// Span id.
     pub span: String,
-    /// Spans of its operation under its parent, itself included.
-    pub siblings: usize,
-    /// Spans of its operation in the trace.
-    pub all: usize,
 }
 
 fn pairs(title: &str, list: &[(String, String)]) -> Html {
@@ -107,7 +103,7 @@ pub fn SpanPanel(props: &Props) -> Html {
                 <button onclick={move |_| { dom::copy(&id); }}>{ "Copy id" }</button>
             </p>
             { for d.samples.iter().map(|of| samples(s, of)) }
-            <Buttons shared={s.clone()} span={d.id.clone()} siblings={props.siblings} all={props.all} />
+            <Buttons shared={s.clone()} span={d.id.clone()} siblings={d.siblings as usize} all={d.alike as usize} />
             { pairs("Attributes", &d.attributes) }
             if !d.events.is_empty() {
                 <h3>{ format!("Events ({})", d.events.len()) }</h3>

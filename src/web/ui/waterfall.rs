@@ -223,7 +223,7 @@ fn Rows(props: &RowsProps) -> Html {
                     </div>
                 </div>
                 if let Some(row) = selected {
-                    <SpanPanel shared={s.clone()} trace={r.id.clone()} span={data.ids.get(row).to_string()} siblings={alike(&data, row, true)} all={alike(&data, row, false)} />
+                    <SpanPanel shared={s.clone()} trace={r.id.clone()} span={data.ids.get(row).to_string()} />
                 } else {
                     <aside class="inspector">
                         <h2>{ "Critical path" }</h2>
@@ -235,13 +235,6 @@ fn Rows(props: &RowsProps) -> Html {
             </div>
         </div>
     }
-}
-
-/// Rows of the operation of a row, under its parent or in the whole trace.
-fn alike(data: &TraceData, row: u32, siblings: bool) -> usize {
-    let key = |i: usize| (data.service[i], data.operation[i], if siblings { data.parent[i] } else { 0 });
-    let own = key(row as usize);
-    if siblings && own.2 == u32::MAX { 1 } else { (0..data.parent.len()).filter(|i| key(*i) == own).count() }
 }
 
 fn colour(data: &TraceData, row: usize) -> String {
@@ -356,11 +349,13 @@ fn span_row(
     let changed = tried.is_some_and(|t| t.0.rows.binary_search(&row).is_ok());
     let (service, operation) = (data.texts.get(data.service[i]), data.texts.get(data.operation[i]));
     let end = data.start[i] + data.duration[i];
-    // Beside the bar where there is room, else inside its end.
-    let (label, inside_bar) = if x(end) < 85.0 {
-        (format!("left:calc({:.3}% + 4px)", x(end).max(0.0)), false)
-    } else if x(data.start[i]) > 15.0 {
-        (format!("right:calc({:.3}% + 4px)", 100.0 - x(data.start[i]).min(100.0)), false)
+    // Beside the bars where there is room, else inside their end.
+    let last = new.map_or(end, |(_, to)| end.max(to));
+    let first = new.map_or(data.start[i], |(from, _)| data.start[i].min(from));
+    let (label, inside_bar) = if x(last) < 80.0 {
+        (format!("left:calc({:.3}% + 4px)", x(last).max(0.0)), false)
+    } else if x(first) > 20.0 {
+        (format!("right:calc({:.3}% + 4px)", 100.0 - x(first).min(100.0)), false)
     } else {
         ("right:6px".to_string(), true)
     };

@@ -117,9 +117,9 @@ pub struct Props {
     pub shared: Shared,
     /// The selected span.
     pub span: String,
-    /// Spans of its operation under its parent, itself included.
+    /// Spans like it under its parent, itself included.
     pub siblings: usize,
-    /// Spans of its operation in the trace.
+    /// Spans like it in the trace.
     pub all: usize,
 }
 
@@ -138,11 +138,8 @@ pub fn Buttons(props: &Props) -> Html {
         "+all" => all,
         _ => 1,
     };
-    let choices = [
-        ("", "this span".to_string()),
-        ("+siblings", format!("its {siblings} equal siblings")),
-        ("+all", format!("all {all} of the operation")),
-    ];
+    let choices =
+        [("", "this span".to_string()), ("+siblings", format!("all {siblings} like it here")), ("+all", format!("all {all} in the trace"))];
     let possible = |key: &str| match key {
         "+siblings" => siblings > 1,
         "+all" => all > siblings,
