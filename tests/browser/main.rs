@@ -8,5 +8,8 @@
 
 mod cdp;
 mod journeys;
+#[path = "../kinds.rs"]
+mod kinds;
 mod page;
+mod same;
 mod shot;

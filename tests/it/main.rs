@@ -24,11 +24,14 @@ mod growth;
 mod hot_loops;
 mod jfr;
 mod joined;
+#[path = "../kinds.rs"]
+mod kinds;
 mod labels;
 mod latency;
 mod latency_drawn;
 mod ledger;
 mod loop_rules;
+mod metamorphic;
 mod otlp_profiles;
 mod parts;
 mod perf_data;
