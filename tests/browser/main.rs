@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod cdp;
+mod deciding;
 mod journeys;
 #[path = "../kinds.rs"]
 mod kinds;
