@@ -126,6 +126,16 @@ fn two_files_are_compared_a_regression_is_followed_and_the_sides_are_swapped() {
     browser.wait("document.querySelector('.inspector')?.innerText.includes('+33.33 pp')");
     let text = browser.text(".inspector");
     assert!(text.contains("0 %") && text.contains("33.3 %") && text.contains("yes"), "{text}");
+    let folder = std::env::temp_dir().join(format!("hotspan-deciding-{}", std::process::id()));
+    browser.call("Page.setDownloadBehavior", json!({"behavior": "allow", "downloadPath": folder.display().to_string()}));
+    browser.eval("[...document.querySelectorAll('button')].find(b => b.innerText === 'Save as SVG').click()");
+    browser.wait("document.querySelector('.notice')?.innerText.includes('after.diff.svg')");
+    let begin = std::time::Instant::now();
+    while !folder.join("after.diff.svg").exists() && begin.elapsed() < crate::cdp::PATIENCE {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let svg = std::fs::read_to_string(folder.join("after.diff.svg")).unwrap();
+    assert!(svg.contains("before 0 % (0 events), now 33.3 % (5,000 events): +33.33 percentage points, certain"), "{svg}");
     // Swapped, it is gone and its time is less.
     browser.eval("[...document.querySelectorAll('button')].find(b => b.innerText === 'Swap sides').click()");
     browser.wait("document.querySelector('#baseline-slot li')?.innerText.includes('after.folded')");

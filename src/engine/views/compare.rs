@@ -20,7 +20,7 @@ pub fn answer(engine: &Engine) -> Result<Slabs, Failure> {
     let comparison = engine.comparison().ok_or_else(|| Failure::new("there is no baseline to compare with"))?;
     if comparison.is_empty() {
         return Err(Failure::new(
-            "baseline and candidate have nothing in common: no profiles that measure the same, no traces on both sides",
+            "Baseline and candidate have nothing in common that is compared: no profiles of samples that measure the same, no traces on both sides. Timelines of slices are not compared.",
         ));
     }
     let diff = diff([&engine.baseline, &engine.session], comparison, ROWS);

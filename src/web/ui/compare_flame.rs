@@ -25,8 +25,17 @@ pub struct Props {
 }
 
 /// What the colours mean, in their order.
-const LEGEND: [(u8, &str); 9] =
-    [(4, "10 pp less"), (3, "3"), (2, "1"), (1, "less"), (0, "not certain"), (5, "more"), (6, "1"), (7, "3"), (8, "10 pp more")];
+const LEGEND: [(u8, &str); 9] = [
+    (4, "less by 10 points and more"),
+    (3, "3"),
+    (2, "1"),
+    (1, "below 1"),
+    (0, "no certain change"),
+    (5, "below 1"),
+    (6, "1"),
+    (7, "3"),
+    (8, "more by 10 points and more"),
+];
 
 /// Words of the mode in the address: `flame`, `flame-baseline`, `flame-uncertain`, or both.
 fn has(place: &ViewRef, word: &str) -> bool {
@@ -123,12 +132,17 @@ pub fn DiffFlame(props: &Props) -> Html {
             };
             let reveal = root.map_or(0, |n| data.depth[n as usize]);
             html! {
+                <>
+                if !data.certain.contains(&1) {
+                    <p class="remark">{ "No path changed with certainty, so all is grey. Ticking \u{201c}Colour what is not certain\u{201d} shows what was measured nevertheless." }</p>
+                }
                 <div class="with-inspector">
                     <div class="canvas-column">
                         <FlameCanvas data={data.clone()} matches={(*matches).clone()} selected={chosen} {window} {reveal} {select} zoom_to={zoom_to.clone()} {zoom} generation={s.generation} />
                     </div>
                     { inspector(&data, chosen, &data.children(&ends, chosen), &zoom_to, &selected) }
                 </div>
+                </>
             }
         }
     };

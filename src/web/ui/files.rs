@@ -43,7 +43,7 @@ fn contents(s: &Shared, sources: &[Value]) -> Html {
                 <td class="n">{ format_bytes(json::number(source, "bytes")) }</td>
                 <td class="n">{ format_count(json::number(records, "kept")) }</td>
                 <td class={classes!("n", (json::number(records, "dropped") > 0.0).then_some("bad"))}>{ format_count(json::number(records, "dropped")) }</td>
-                <td class={classes!(bad.map(|_| "error"))}>{ bad.unwrap_or("read") }</td>
+                <td class={classes!(bad.map(|_| "error"))} title={bad.map(str::to_string)}>{ if bad.is_some() { "not read" } else { "read" } }</td>
             </tr>
         }
     };

@@ -110,28 +110,31 @@ fn Bars(props: &Props) -> Html {
     }
 }
 
-/// The span, what is above it, and the first of what is below it or beside it.
+/// The span within the nearest caller of which it is a visible part, among the calls beside it.
 fn bars(data: &TraceData, span: Option<&str>) -> Html {
     let row = span.and_then(|id| (0..data.ids.len() as u32).find(|i| data.ids.get(*i) == id)).unwrap_or(0) as usize;
-    let mut above = vec![row];
-    let mut at = data.parent[row];
-    while let Some(parent) = data.parent.get(at as usize) {
-        above.push(at as usize);
-        at = *parent;
+    // From the span up to the frame of the picture.
+    let mut chain = vec![row];
+    let mut top = row;
+    while (data.parent[top] as usize) < data.parent.len() && (top == row || data.duration[top] < 4.0 * data.duration[row]) {
+        top = data.parent[top] as usize;
+        chain.push(top);
     }
-    above.truncate(3);
-    above.reverse();
-    let end = data.end_row[row] as usize;
-    let mut rows = above;
-    let mut child = row + 1;
-    while child < end && rows.len() < ROWS + 1 {
-        rows.push(child);
-        child = data.end_row[child] as usize;
+    let mut children = Vec::new();
+    let mut at = top + 1;
+    while at < data.end_row[top] as usize {
+        children.push(at);
+        at = (data.end_row[at] as usize).max(at + 1);
     }
-    let (top, mut left) = (rows[0], end.saturating_sub(child));
-    if child < end {
-        left = (child..end).filter(|i| data.parent[*i] == row as u32).count();
-    }
+    let before = children.iter().position(|c| chain.contains(c)).unwrap_or(0).saturating_sub(1);
+    let inner = chain.len().saturating_sub(2).min(2);
+    let beside = &children[before..];
+    let beside = &beside[..beside.len().min(ROWS - inner)];
+    // Rows are in display order: callers before what they call.
+    let mut rows: Vec<usize> = chain.iter().take(inner).copied().chain(beside.iter().copied()).chain([top]).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    let left = children.len() - beside.len();
     let (from, length) = (data.start[top], data.duration[top].max(1.0));
     html! {
         <>
@@ -151,7 +154,7 @@ fn bars(data: &TraceData, span: Option<&str>) -> Html {
                     }
                 }) }
             </span>
-            if left > 0 { <span class="dim">{ format!("and {left} more below it") }</span> }
+            if left > 0 { <span class="dim">{ format!("and {left} more calls beside these") }</span> }
         </>
     }
 }

@@ -183,6 +183,11 @@ pub fn Rail(props: &RailProps) -> Html {
     }
 }
 
+/// `1 trace`, `2,000 traces`.
+fn counted(n: u64, what: &str) -> String {
+    format!("{} {what}{}", format_count(n as f64), if n == 1 { "" } else { "s" })
+}
+
 /// Inputs of [`Status`].
 #[derive(Properties, PartialEq)]
 pub struct StatusProps {
@@ -201,7 +206,7 @@ pub fn Status(props: &StatusProps) -> Html {
     let mut parts = Vec::new();
     let samples: u64 = summary.profiles.iter().map(|p| p.samples).sum();
     if samples > 0 {
-        parts.push(format!("{} samples", format_count(samples as f64)));
+        parts.push(counted(samples, "sample"));
         if let Some(p) = summary.profiles.first()
             && let Some(v) = p.values.get(p.default_value as usize)
         {
@@ -210,10 +215,10 @@ pub fn Status(props: &StatusProps) -> Html {
     }
     if summary.spans > 0 {
         parts.push(format!(
-            "{} spans in {} traces of {} services",
-            format_count(summary.spans as f64),
-            format_count(summary.traces as f64),
-            summary.services
+            "{} in {} of {}",
+            counted(summary.spans, "span"),
+            counted(summary.traces, "trace"),
+            counted(summary.services, "service")
         ));
     }
     let sources = summary.sources.as_array().cloned().unwrap_or_default();
@@ -221,6 +226,7 @@ pub fn Status(props: &StatusProps) -> Html {
     let lost = sources.iter().flat_map(|s| json::items(&s["ledger"], "entries")).filter(|e| json::text(e, "level") == "data-loss").count();
     let ledger = match (failed, lost) {
         (0, 0) => "ledger ✓ nothing dropped".to_string(),
+        (0, 1) => "ledger: 1 kind of loss, see Files".to_string(),
         (0, n) => format!("ledger: {n} kinds of loss, see Files"),
         (f, _) => format!("{f} of {} files not read, see Files", files(&sources).count()),
     };

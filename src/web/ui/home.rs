@@ -18,6 +18,21 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ("loops.perf-script.txt.gz", "Three C loops and one function that is not a loop", "perf script"),
 ];
 
+/// What is read, by where it comes from; the whole list with its programs is in the readme.
+const READS: &[(&str, &str)] = &[
+    ("Native code", "pprof and gperftools, perf.data and perf script, Callgrind, DHAT, DTrace, VTune, Visual Studio, pmcstat"),
+    ("Symbols for it", "ELF and DWARF, perf maps, jitdump, kallsyms"),
+    ("Go", "pprof, dumps of goroutines"),
+    ("Java", "Flight Recorder, async-profiler, dumps of threads"),
+    ("JavaScript", "V8 CPU and heap profiles, Firefox Profiler, Chrome traces"),
+    ("Python, Ruby, Haskell", "py-spy, memray, tracemalloc, rbspy, stackprof, GHC"),
+    ("Apple", "sample, Instruments, xctrace"),
+    ("Any language", "folded stacks, speedscope, OTLP profiles"),
+    ("Traces", "OTLP, Jaeger, Zipkin, AWS X-Ray, Datadog, consoles of OpenTelemetry's SDKs"),
+    ("Timelines", "Chrome Trace Event JSON of DevTools, Bazel, clang, PyTorch"),
+    ("Databases", "PostgreSQL's EXPLAIN (ANALYZE)"),
+];
+
 /// Loads a sample of ours and hands it over as a file.
 pub fn fetch_sample(name: &'static str, then: impl FnOnce(Result<File, String>) + 'static) {
     let hotspan = get(&js_sys::global(), "hotspan");
@@ -81,9 +96,8 @@ pub fn Home(props: &HomeProps) -> Html {
                 }) }
             </ul>
             <h2>{ "Reads" }</h2>
-            <p class="formats">
-                { "Profiles: pprof, perf.data and perf script, folded stacks, Java Flight Recorder, V8, speedscope, Firefox Profiler, OTLP and more. Traces: OTLP, Jaeger, Zipkin, X-Ray, Datadog. Timelines: Chrome Trace Event JSON. Compressed or not, alone or in a zip or tar archive, recognised by content. Several files at once are one session." }
-            </p>
+            <dl class="formats">{ for READS.iter().map(|(of, what)| html! { <div><dt>{ *of }</dt><dd>{ *what }</dd></div> }) }</dl>
+            <p class="formats">{ "Compressed or not, alone or in a zip or tar archive, recognised by content. Several files at once are one session." }</p>
             <p class="private">{ "Nothing leaves this page: it cannot, its policy forbids every other connection. It works offline and from a file." }</p>
         </div>
     }
