@@ -1,10 +1,11 @@
 //! `hotspan analyze`: findings as text, JSON or Markdown.
 
 use super::{Stop, load, write_out};
-use crate::base::quantity::{format_share, format_value};
+use crate::base::quantity::{format_bytes, format_share, format_value};
 use crate::findings::finding::{Finding, RuleStatus, Severity};
 use crate::findings::settings::{Setting, Settings, parse_setting, rule};
 use crate::findings::worst;
+use crate::model::Session;
 use crate::report;
 use clap::ValueEnum;
 use std::fmt::Write;
@@ -62,7 +63,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let text = match args.format {
         Form::Json => report::analyze::json(&engine.session, &engine.report).map_err(|e| Stop::Output(std::io::Error::other(e)))?,
         Form::Markdown => report::markdown::markdown(&engine.session, &engine.report),
-        Form::Text => text(&engine.report),
+        Form::Text => text(&engine.session, &engine.report),
     };
     write_out(args.out.as_ref(), &text)?;
     let limit = args.fail_on.map(|f| match f {
@@ -94,7 +95,7 @@ fn settings(args: &Args) -> Result<Settings, Stop> {
     Ok(out)
 }
 
-fn text(report: &crate::findings::Report) -> String {
+fn text(session: &Session, report: &crate::findings::Report) -> String {
     let mut out = String::new();
     for f in &report.findings {
         one(f, &mut out);
@@ -102,6 +103,25 @@ fn text(report: &crate::findings::Report) -> String {
     if report.findings.is_empty() {
         let _ = writeln!(out, "{}\n", crate::report::markdown::nothing(report));
     }
+    if !report.findings.is_empty() {
+        let _ = writeln!(out, "Looked at: {}\n", report.usable);
+    }
+    let _ = writeln!(out, "Read:");
+    for source in report::inspect::inspect(session).sources {
+        let what = match &source.error {
+            Some(error) => format!("not read: {}", clean(error)),
+            None => format!("{}, {}", source.format, format_bytes(source.bytes as f64)),
+        };
+        let _ = writeln!(out, "  {}: {what}", clean(&source.file));
+        for p in &source.profiles {
+            let shown = p.value_types.iter().find(|v| v.default);
+            let weight = shown.map_or(String::new(), |v| format!(", {} of {}", format_value(v.total as f64, &v.unit), clean(&v.name)));
+            let name = if p.name.is_empty() { "profile" } else { &p.name };
+            let _ = writeln!(out, "  {}   {}{weight}", clean(name), report::inspect::size_text(p.events, p.samples));
+        }
+        super::inspect::account(&source.ledger, &mut out);
+    }
+    out.push('\n');
     for (status, heading) in [(RuleStatus::Clear, "Checked, clear"), (RuleStatus::NotChecked, "Not checked")] {
         let verdicts: Vec<_> = report.verdicts.iter().filter(|v| v.status == status).collect();
         if verdicts.is_empty() {

@@ -3,7 +3,7 @@
 use super::analyze::clean;
 use super::{Stop, load, to_json, write_out};
 use crate::base::quantity::{format_bytes, format_count, format_ns, format_value};
-use crate::report::inspect::{Inspect, InspectSource, inspect};
+use crate::report::inspect::{Inspect, InspectLedger, InspectSource, inspect, size_text};
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -48,9 +48,9 @@ fn one(s: &InspectSource, out: &mut String) {
         let name = if p.name.is_empty() { "profile" } else { &p.name };
         let _ = writeln!(
             out,
-            "  {}   {} samples, {} threads, {} functions, {} stacks, deepest {}",
+            "  {}   {}, {} threads, {} functions, {} stacks, deepest {}",
             clean(name),
-            format_count(p.samples as f64),
+            size_text(p.events, p.samples),
             p.threads,
             format_count(p.functions as f64),
             format_count(p.stacks as f64),
@@ -86,9 +86,14 @@ fn one(s: &InspectSource, out: &mut String) {
             t.slices, t.instants, t.counters, t.flows, t.asyncs, t.threads, t.processes
         );
     }
-    let r = &s.ledger.records;
+    account(&s.ledger, out);
+}
+
+/// The ledger of a file; every line is indented.
+pub(super) fn account(ledger: &InspectLedger, out: &mut String) {
+    let r = &ledger.records;
     let _ = writeln!(out, "  ledger     {} records in, {} kept, {} dropped", r.records_in, r.kept, r.dropped);
-    for w in &s.ledger.weight {
+    for w in &ledger.weight {
         let _ = writeln!(
             out,
             "             {} in {}: {} in, {} kept, {} dropped",
@@ -99,7 +104,7 @@ fn one(s: &InspectSource, out: &mut String) {
             w.dropped
         );
     }
-    for c in &s.ledger.choices {
+    for c in &ledger.choices {
         let others = if c.choice.others.is_empty() { String::new() } else { format!(" (or {})", clean(&c.choice.others.join(", "))) };
         let _ = writeln!(out, "  chosen     {}: {}{others}: {}", clean(&c.choice.what), clean(&c.choice.chosen), clean(&c.choice.why));
         let switches: Vec<&str> = c.switches.iter().map(|s| s.argument.as_str()).collect();
@@ -107,7 +112,7 @@ fn one(s: &InspectSource, out: &mut String) {
             let _ = writeln!(out, "             otherwise: {}", clean(&switches.join(" or ")));
         }
     }
-    for e in &s.ledger.entries {
+    for e in &ledger.entries {
         let _ = writeln!(out, "  {:<10} {} × {}: {}", level(e.level), e.count, e.code, e.message);
         for example in &e.examples {
             let _ = writeln!(out, "             at {}: {}", example.at, clean(&example.text));

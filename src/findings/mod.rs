@@ -95,6 +95,7 @@ pub mod timeouts;
 pub mod timeouts_text;
 pub mod traced;
 pub mod try_it;
+pub mod usable;
 pub mod writes;
 
 use crate::analysis::call_tree::{CallTree, Order, call_tree};
@@ -360,6 +361,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// One per rule, in registry order.
     pub verdicts: Vec<RuleVerdict>,
+    /// Over how much usable data they looked.
+    pub usable: String,
 }
 
 /// Runs every rule.
@@ -397,6 +400,7 @@ pub fn run(cx: &Context<'_>) -> Report {
             finding.query = query(cx, finding.rule);
         }
     }
+    report.usable = usable::usable(cx, &report.verdicts);
     report
 }
 

@@ -247,6 +247,13 @@ impl Profile {
         self.samples.values.get(value).map_or(0, |column| column.iter().fold(0_i64, |sum, v| sum.saturating_add(*v)))
     }
 
+    /// How many events were sampled: rows of formats that count (pprof's `samples/count`) stand for many. `None` for heap
+    /// profiles and others whose numbers count something else.
+    pub fn events(&self) -> Option<u64> {
+        let column = self.value_of_kind(ValueKind::Samples)?;
+        (self.value_types[column].unit == "count").then(|| u64::try_from(self.total(column)).ok()).flatten()
+    }
+
     /// The column with this name.
     pub fn value_index(&self, name: &str) -> Option<usize> {
         self.value_types.iter().position(|v| v.name == name)

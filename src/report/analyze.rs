@@ -15,6 +15,8 @@ pub struct Analyze<'a> {
     pub hotspan: &'static str,
     /// As in `inspect`.
     pub sources: Vec<InspectSource>,
+    /// Over how much usable data the rules looked.
+    pub usable: &'a str,
     /// By rank.
     pub findings: &'a [Finding],
     /// In registry order.
@@ -30,6 +32,7 @@ pub fn json(session: &Session, report: &Report) -> Result<String, serde_json::Er
         schema: "hotspan.report/1",
         hotspan: env!("CARGO_PKG_VERSION"),
         sources: inspect(session).sources,
+        usable: &report.usable,
         findings: &report.findings,
         rules: &report.verdicts,
     };

@@ -1,6 +1,7 @@
 //! `hotspan.inspect/1`: what each file holds and its ledger. A public contract: fields may be added, never renamed.
 
 use crate::base::ids::{LabelSetId, SourceId, SpanRow};
+use crate::base::quantity::format_count;
 use crate::base::view::{View, ViewRef};
 use crate::model::ledger::{Choice, Ledger, WeightLine};
 use crate::model::profile::Profile;
@@ -63,8 +64,10 @@ pub struct InspectProfile {
     pub name: String,
     /// Value types.
     pub value_types: Vec<InspectValueType>,
-    /// Samples.
+    /// Rows of the table: one stack each, and in formats that add up, many events.
     pub samples: u64,
+    /// Events that were sampled; null where the numbers count something else.
+    pub events: Option<u64>,
     /// Threads.
     pub threads: u64,
     /// Distinct functions in its stacks.
@@ -199,6 +202,20 @@ pub fn sources(session: &Session) -> serde_json::Value {
     serde_json::to_value(inspect(session).sources).unwrap_or_default()
 }
 
+/// The events that were sampled and the rows they stand in: `1,154 samples in 362 rows`; `362 rows` where nothing is counted.
+pub fn size_text(events: Option<u64>, rows: u64) -> String {
+    let rows_text = counted(rows, "row");
+    match events {
+        Some(events) if events == rows => counted(events, "sample"),
+        Some(events) => format!("{} in {rows_text}", counted(events, "sample")),
+        None => rows_text,
+    }
+}
+
+fn counted(n: u64, what: &str) -> String {
+    format!("{} {what}{}", format_count(n as f64), if n == 1 { "" } else { "s" })
+}
+
 fn source(session: &Session, id: SourceId, source: &Source) -> InspectSource {
     InspectSource {
         file: source.file.clone(),
@@ -222,7 +239,9 @@ fn switches(session: &Session, source: SourceId, choice: &Choice) -> Vec<Switch>
     let place = ViewRef { profile: first, ..ViewRef::of(View::Flame) };
     let switch = |to: &String| {
         let (view, argument) = match choice.what.as_str() {
-            "weight" => (ViewRef { value: Some(to.clone()), ..place.clone() }, format!("--value {to}")),
+            "weight" if session.profiles.iter().any(|p| of_source(p) && p.value_index(to).is_some()) => {
+                (ViewRef { value: Some(to.clone()), ..place.clone() }, format!("--value {to}"))
+            }
             "event" => (ViewRef { profile: Some(profile(to)? as u32), ..place.clone() }, format!("--value {to}")),
             "unit" => (ViewRef { unit: Some(to.clone()), ..place.clone() }, format!("--unit {to}")),
             _ => return None,
@@ -283,6 +302,7 @@ fn profile(session: &Session, p: &Profile) -> InspectProfile {
             .map(|(i, v)| InspectValueType { name: v.name.clone(), unit: v.unit.clone(), total: p.total(i), default: i == p.default_value })
             .collect(),
         samples: p.samples.len() as u64,
+        events: p.events(),
         threads: p.threads.len() as u64,
         functions: count(&functions),
         frames: count(&frames),

@@ -1,22 +1,27 @@
 //! Findings as Markdown: for a pull request, an issue, a chat.
 
+use super::inspect::{InspectChoice, InspectLedger, inspect, size_text};
 use crate::base::quantity::{format_bytes, format_share, format_value};
 use crate::findings::finding::{Finding, RuleStatus};
 use crate::findings::{DETECTORS, Report};
 use crate::model::Session;
-use crate::model::diagnostics::Level;
-use crate::model::ledger::Ledger;
 use std::fmt::Write;
 
 /// The whole report.
 pub fn markdown(session: &Session, report: &Report) -> String {
     let mut out = String::from("# hotspan report\n\n");
-    for source in &session.sources {
+    for source in inspect(session).sources {
         let what = match &source.error {
             Some(error) => format!("not read: {}", escape(error)),
             None => format!("{}, {}", source.format, format_bytes(source.bytes as f64)),
         };
         let _ = writeln!(out, "- `{}`: {what}", code(&source.file));
+        for p in &source.profiles {
+            let shown = p.value_types.iter().find(|v| v.default);
+            let weight = shown.map_or(String::new(), |v| format!(", {} of {}", format_value(v.total as f64, &v.unit), escape(&v.name)));
+            let name = if p.name.is_empty() { "profile" } else { &p.name };
+            let _ = writeln!(out, "  - {}: {}{weight}", escape(name), size_text(p.events, p.samples));
+        }
         account(&source.ledger, &mut out);
     }
     let _ = writeln!(out, "\n## Findings ({})\n", report.findings.len());
@@ -27,37 +32,36 @@ pub fn markdown(session: &Session, report: &Report) -> String {
         out.push_str(&one(finding));
         out.push('\n');
     }
+    if !report.findings.is_empty() {
+        let _ = writeln!(out, "Over {}.\n", escape(&report.usable));
+    }
     rules(report, &mut out);
     out
 }
 
 /// The ledger of a file: nothing about it is known only to those who have the page.
-fn account(ledger: &Ledger, out: &mut String) {
-    let _ = writeln!(out, "  - records: {} in, {} kept, {} dropped", ledger.records_in, ledger.records_kept, ledger.records_dropped());
-    for w in &ledger.weights {
+fn account(ledger: &InspectLedger, out: &mut String) {
+    let r = &ledger.records;
+    let _ = writeln!(out, "  - records: {} in, {} kept, {} dropped", r.records_in, r.kept, r.dropped);
+    for w in &ledger.weight {
         let _ =
             writeln!(out, "  - {} in {}: {} in, {} kept, {} dropped", escape(&w.value), escape(&w.unit), w.weight_in, w.kept, w.dropped);
     }
-    for c in &ledger.choices {
+    for InspectChoice { choice: c, switches } in &ledger.choices {
         let others = if c.others.is_empty() { String::new() } else { format!(" (or {})", escape(&c.others.join(", "))) };
-        let _ = writeln!(out, "  - {} taken as {}{others}: {}", escape(&c.what), escape(&c.chosen), escape(&c.why));
+        let _ = write!(out, "  - {} taken as {}{others}: {}", escape(&c.what), escape(&c.chosen), escape(&c.why));
+        let arguments: Vec<String> = switches.iter().map(|s| format!("`{}`", code(&s.argument))).collect();
+        let _ = if arguments.is_empty() { writeln!(out) } else { writeln!(out, " Otherwise: {}.", arguments.join(" or ")) };
     }
-    for (id, e) in ledger.diagnostics.iter().filter(|(_, e)| e.level >= Level::Notice) {
-        let at: Vec<String> = e.examples.iter().map(|(at, _)| at.to_string()).collect();
-        let _ = writeln!(out, "  - {} × `{}`: {} At {}.", e.count, code(id), escape(&e.message), escape(&at.join(", ")));
+    for e in &ledger.entries {
+        let at: Vec<&str> = e.examples.iter().map(|e| e.at.as_str()).collect();
+        let _ = writeln!(out, "  - {} \u{d7} `{}`: {} At {}.", e.count, code(&e.code), escape(&e.message), escape(&at.join(", ")));
     }
 }
 
 /// "No findings" is only worth something with the amount of data behind it.
 pub fn nothing(report: &Report) -> String {
-    let mut over: Vec<&str> = report.verdicts.iter().map(|v| v.over.as_str()).filter(|o| !o.is_empty()).collect();
-    over.sort_unstable();
-    over.dedup();
-    if over.is_empty() {
-        "No findings: no rule could check this data.".to_string()
-    } else {
-        format!("No findings, over {}.", over.join("; "))
-    }
+    format!("No findings, over {}.", report.usable)
 }
 
 /// One finding, as the page's "copy as Markdown" gives it.

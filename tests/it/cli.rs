@@ -164,3 +164,41 @@ fn settings_come_from_a_file_and_the_command_line() {
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("there is no rule nonsense"));
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// What the reader read, dropped and guessed stands in every form of the report, with the argument that chooses otherwise.
+#[test]
+fn every_report_holds_the_account() {
+    for (file, marks) in [
+        ("perf-script/ev.txt", &["event", "--value ", "Events are never mixed"][..]),
+        ("folded/small.folded", &["unit", "--unit nanoseconds", "folded/bad-line"]),
+    ] {
+        let told = json(&hotspan(&["inspect", "--json"], &[file]))["sources"][0]["ledger"].clone();
+        let records = &told["records"];
+        for form in ["text", "markdown", "json"] {
+            let text = String::from_utf8(hotspan(&["analyze", "--format", form], &[file]).stdout).unwrap();
+            for mark in marks {
+                assert!(text.contains(mark), "{file} as {form} lacks {mark}:\n{text}");
+            }
+            if form != "json" {
+                let line = format!("{} kept, {} dropped", records["kept"], records["dropped"]);
+                assert!(text.contains(&line), "{file} as {form} lacks {line}:\n{text}");
+            }
+            assert!(text.contains("checked, "), "{file} as {form} does not say over how much");
+        }
+    }
+}
+
+/// Rows of pprof add up equal stacks: what is counted are its events, and where none are counted, rows are called rows.
+#[test]
+fn samples_are_events_and_not_rows() {
+    for (file, line, events) in [
+        ("pprof/cpu.pb.gz", "362 samples in 218 rows", Value::from(362)),
+        ("pprof/allocs.pb.gz", " rows, ", Value::Null),
+        ("folded/small.folded", "23 samples in 4 rows", Value::from(23)),
+    ] {
+        let inspected = json(&hotspan(&["inspect", "--json"], &[file]));
+        assert_eq!(inspected["sources"][0]["profiles"][0]["events"], events, "{file}");
+        let text = String::from_utf8(hotspan(&["inspect"], &[file]).stdout).unwrap();
+        assert!(text.contains(line), "{file} lacks {line}:\n{text}");
+    }
+}

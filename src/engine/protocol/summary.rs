@@ -21,6 +21,8 @@ pub struct Summary {
     pub findings: serde_json::Value,
     /// Verdicts of the rules, as `hotspan analyze --format json` prints them.
     pub rules: serde_json::Value,
+    /// Over how much usable data the rules looked.
+    pub usable: String,
     /// Documentation of the rules: id, name, family, summary.
     pub rule_docs: Vec<RuleDoc>,
     /// Settings that are in force.
@@ -70,8 +72,10 @@ pub struct ProfileInfo {
     pub threads: Vec<String>,
     /// Label keys with the samples that carry them, by name; empty if there are none.
     pub labels: Vec<(String, u64)>,
-    /// Samples.
+    /// Rows of samples.
     pub samples: u64,
+    /// Events that were sampled; `None` where the numbers count something else.
+    pub events: Option<u64>,
     /// Recording length in nanoseconds; 0 if unknown.
     pub duration_ns: f64,
     /// Whether a flame chart (time order) can be drawn.

@@ -32,6 +32,7 @@ pub fn answer(engine: &Engine) -> Result<Slabs, Failure> {
             threads: p.threads.iter().map(thread_name).collect(),
             labels: report::inspect::labels(session, p).into_iter().collect(),
             samples: p.samples.len() as u64,
+            events: p.events(),
             duration_ns: p.duration_ns as f64,
             has_times: p.has_times(),
         })
@@ -60,6 +61,7 @@ pub fn answer(engine: &Engine) -> Result<Slabs, Failure> {
         services: session.traces.services.len() as u64,
         findings: serde_json::to_value(&engine.report.findings).map_err(|e| Failure::new(e.to_string()))?,
         rules: serde_json::to_value(&engine.report.verdicts).map_err(|e| Failure::new(e.to_string()))?,
+        usable: engine.report.usable.clone(),
         rule_docs,
         settings: SettingsInfo { lines: engine.settings.lines(), errors: engine.settings_errors.clone(), toml: engine.settings.to_toml() },
     };

@@ -119,13 +119,14 @@ fn profiles(s: &Value) -> Html {
     html! {
         <table>
             <caption>{ "Value types" }</caption>
-            <thead><tr><th>{ "Profile" }</th><th>{ "Value" }</th><th class="n">{ "Total" }</th><th class="n">{ "Samples" }</th><th class="n">{ "Functions" }</th></tr></thead>
+            <thead><tr><th>{ "Profile" }</th><th>{ "Value" }</th><th class="n">{ "Total" }</th><th class="n">{ "Samples" }</th><th class="n">{ "Rows" }</th><th class="n">{ "Functions" }</th></tr></thead>
             <tbody>
                 { for profiles.iter().flat_map(|p| json::items(p, "value_types").iter().map(move |v| html! {
                     <tr>
                         <td>{ json::text(p, "name") }</td>
                         <td>{ json::text(v, "name") }</td>
                         <td class="n" title={v["total"].to_string()}>{ format_value(json::number(v, "total"), json::text(v, "unit")) }</td>
+                        <td class="n">{ if p["events"].is_null() { "\u{2013}".to_string() } else { format_count(json::number(p, "events")) } }</td>
                         <td class="n">{ format_count(json::number(p, "samples")) }</td>
                         <td class="n">{ format_count(json::number(p, "functions")) }</td>
                     </tr>

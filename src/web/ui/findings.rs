@@ -102,7 +102,7 @@ pub fn Findings(props: &ViewProps) -> Html {
                 </div>
                 <SettingsBar shared={s.clone()} />
                 if findings.is_empty() {
-                    <p class="empty">{ nothing(&s.summary.rules) }</p>
+                    <p class="empty">{ format!("No findings, over {}.", s.summary.usable) }</p>
                 } else if shown.is_empty() {
                     <p class="empty">{ "No finding speaks of this. " }<button onclick={ let s = s.clone(); move |_| s.change(true, |p| p.search = None) }>{ "Show all" }</button></p>
                 }
@@ -119,18 +119,6 @@ pub fn Findings(props: &ViewProps) -> Html {
                 <Detail key={json::text(&findings[i], "fingerprint").to_string()} shared={s.clone()} position={i} />
             }
         </div>
-    }
-}
-
-/// "No findings" is only worth something with the amount of data behind it.
-fn nothing(rules: &Value) -> String {
-    let mut over: Vec<&str> = rules.as_array().into_iter().flatten().map(|r| json::text(r, "over")).filter(|o| !o.is_empty()).collect();
-    over.sort_unstable();
-    over.dedup();
-    if over.is_empty() {
-        "No rule could check this data; the reasons are below.".to_string()
-    } else {
-        format!("No findings, over {}.", over.join("; "))
     }
 }
 

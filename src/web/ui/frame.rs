@@ -204,14 +204,20 @@ pub fn Status(props: &StatusProps) -> Html {
         return html! { <footer class="status"><span>{ "Nothing leaves this page: its policy forbids every other connection." }</span></footer> };
     };
     let mut parts = Vec::new();
-    let samples: u64 = summary.profiles.iter().map(|p| p.samples).sum();
-    if samples > 0 {
-        parts.push(counted(samples, "sample"));
-        if let Some(p) = summary.profiles.first()
-            && let Some(v) = p.values.get(p.default_value as usize)
-        {
-            parts.push(format!("{} {}", format_value(v.total, &v.unit), v.name));
-        }
+    // Rows of a table say little: pprof adds up equal stacks. Heap profiles count objects, whose stacks are told instead.
+    let events: u64 = summary.profiles.iter().filter_map(|p| p.events).sum();
+    let rows: u64 = summary.profiles.iter().filter(|p| p.events.is_none()).map(|p| p.samples).sum();
+    if events > 0 {
+        parts.push(counted(events, "sample"));
+    }
+    if rows > 0 {
+        parts.push(counted(rows, "weighted stack"));
+    }
+    if events + rows > 0
+        && let Some(p) = summary.profiles.first()
+        && let Some(v) = p.values.get(p.default_value as usize)
+    {
+        parts.push(format!("{} {}", format_value(v.total, &v.unit), v.name));
     }
     if summary.spans > 0 {
         parts.push(format!(
