@@ -68,6 +68,33 @@ pub fn places(file: &SymbolFile, addresses: &[u64]) -> Places {
     out
 }
 
+/// Whether the debug information was split off: lines and inlined calls then stand in `.dwo` files or a `.dwp`, which this
+/// file's units only name (DWARF 5, section 7.3).
+pub fn is_split(file: &SymbolFile) -> bool {
+    let endian = if file.big { RunTimeEndian::Big } else { RunTimeEndian::Little };
+    let section = |id: gimli::SectionId| {
+        let bytes = file.debug.iter().find(|(name, _)| name == id.name()).map_or(&[][..], |(_, bytes)| bytes.as_slice());
+        Ok::<_, gimli::Error>(EndianSlice::new(bytes, endian))
+    };
+    let Ok(dwarf) = Dwarf::load(section) else { return false };
+    // Runtimes and start-up code come whole and first: a program's own units are among the first hundred.
+    let mut headers = dwarf.units();
+    for _ in 0..100 {
+        let Ok(Some(header)) = headers.next() else { return false };
+        if matches!(header.type_(), gimli::UnitType::Skeleton(_)) {
+            return true;
+        }
+        let Ok(unit) = dwarf.unit(header) else { continue };
+        let mut entries = unit.entries();
+        if let Ok(Some(root)) = entries.next_dfs()
+            && root.attr_value(gimli::DW_AT_GNU_dwo_name).is_some()
+        {
+            return true;
+        }
+    }
+    false
+}
+
 struct Lookup<'d, 'a> {
     dwarf: &'d Dwarf<Slice<'a>>,
     addresses: &'d [u64],

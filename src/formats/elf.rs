@@ -1,11 +1,13 @@
 //! ELF programs, libraries and debug files: names for addresses of perf.data. Kept are the symbols, the build id, what is
 //! loaded where, and the DWARF sections; code and data are let go.
 
+use super::dwarf;
 use super::perf_bytes::{Bytes, until_nul};
 use super::perf_data_record::hex;
 use super::{Format, Import, ImportError, Prefix, Sniff};
+use crate::model::copied_stacks::Machine;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
-use crate::model::symbol_files::{Segment, SymbolFile, SymbolKind, SymbolTable};
+use crate::model::symbol_files::{Segment, SymbolFile, SymbolKind, SymbolTable, UnwindSections};
 use std::io::{BufRead, Read};
 use std::sync::Arc;
 
@@ -19,6 +21,20 @@ const STRIPPED: DiagnosticCode = DiagnosticCode {
     level: Level::Notice,
     message: "This program has no symbols of its own functions (it is stripped): drop the file with its debug information too, for example \
               from the package NAME-dbgsym or NAME-debuginfo.",
+};
+
+const SPLIT: DiagnosticCode = DiagnosticCode {
+    code: "elf/split-debug",
+    level: Level::DataLoss,
+    message: "The debug information of this program was split off (`-gsplit-dwarf`) into .dwo files or a .dwp, which are not read: functions \
+              are named by symbols, without lines and inlined calls. Build with `-gno-split-dwarf` (Rust: `-C split-debuginfo=off`) to \
+              have them.",
+};
+const DWO: DiagnosticCode = DiagnosticCode {
+    code: "elf/split-debug-file",
+    level: Level::DataLoss,
+    message: "This is a file of split debug information (.dwo, .dwp), which is not read and names nothing alone. Build the program with \
+              `-gno-split-dwarf` (Rust: `-C split-debuginfo=off`) and open that.",
 };
 
 /// The format.
@@ -72,7 +88,11 @@ impl Format for Elf {
         let malformed = |reason: &str| ImportError::Malformed { format: "ELF", reason: reason.to_string() };
         let elf = Image::parse(&bytes).ok_or_else(|| malformed("it ends within its header. Copy the file again."))?;
         let file = elf.symbol_file(import);
-        if file.symbols.is_empty() && !file.has_debug() {
+        if elf.sections.iter().any(|s| s.name == ".debug_info.dwo") {
+            import.report(DWO, At::File, "");
+        } else if dwarf::is_split(&file) {
+            import.report(SPLIT, At::File, "");
+        } else if file.symbols.is_empty() && !file.has_debug() {
             import.report(STRIPPED, At::File, "");
         }
         import.ledger.records_in += file.symbols.len() as u64;
@@ -87,6 +107,7 @@ struct Section<'a> {
     kind: u32,
     flags: u64,
     link: usize,
+    address: u64,
     /// Bytes in the file; `None` when they lie beyond its end.
     bytes: Option<&'a [u8]>,
 }
@@ -131,11 +152,11 @@ impl<'a> Image<'a> {
         let header = |i: u64| -> Option<(u32, Section<'a>, u64)> {
             let mut b = Bytes::new(range(self.bytes, at.checked_add(i.checked_mul(size)?)?, size)?, self.big);
             let (name, kind, flags) = (b.u32()?, b.u32()?, word(&mut b, self.wide)?);
-            word(&mut b, self.wide)?;
+            let address = word(&mut b, self.wide)?;
             let (offset, len, link) = (word(&mut b, self.wide)?, word(&mut b, self.wide)?, b.u32()? as usize);
             // 8: no bytes in the file.
             let bytes = if kind == 8 { Some(&[][..]) } else { range(self.bytes, offset, len) };
-            Some((name, Section { name: String::new(), kind, flags, link, bytes }, len))
+            Some((name, Section { name: String::new(), kind, flags, link, address, bytes }, len))
         };
         if at == 0 {
             return;
@@ -191,7 +212,30 @@ impl<'a> Image<'a> {
             }
         }
         file.debug = Arc::new(debug);
+        file.unwind = Arc::new(self.unwind_sections(import));
         file
+    }
+
+    /// What unwinds stacks, of the machines for which that is done: x86-64 (62) and AArch64 (183).
+    fn unwind_sections(&self, import: &mut Import<'_>) -> UnwindSections {
+        let mut out = UnwindSections::default();
+        let machine = self.bytes.get(18).copied().unwrap_or(0);
+        out.machine = match machine {
+            62 if self.wide && !self.big => Machine::X86_64,
+            183 if self.wide && !self.big => Machine::Aarch64,
+            _ => return out,
+        };
+        for section in self.sections.iter().filter(|s| s.kind != 8) {
+            match section.name.as_str() {
+                ".eh_frame" => {
+                    (out.eh_frame, out.eh_frame_address) = (section.bytes.unwrap_or_default().to_vec(), section.address);
+                }
+                ".debug_frame" | ".zdebug_frame" => out.debug_frame = self.inflated(section, import).unwrap_or_default(),
+                ".text" => out.text_address = section.address,
+                _ => {}
+            }
+        }
+        out
     }
 
     /// A name, filled up to four bytes, and a checksum.

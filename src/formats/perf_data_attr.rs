@@ -18,6 +18,7 @@ pub mod sample {
     pub const STREAM_ID: u64 = 1 << 9;
     pub const RAW: u64 = 1 << 10;
     pub const BRANCH_STACK: u64 = 1 << 11;
+    pub const REGS_USER: u64 = 1 << 12;
     pub const STACK_USER: u64 = 1 << 13;
     pub const IDENTIFIER: u64 = 1 << 16;
 }
@@ -44,6 +45,8 @@ pub struct Attr {
     pub flags: u64,
     /// Which branches the branch stack holds.
     pub branch_sample_type: u64,
+    /// Which registers samples hold.
+    pub registers: u64,
     /// Name where the file gives one.
     pub name: String,
 }
@@ -57,9 +60,10 @@ impl Attr {
         let (config, period_or_freq, sample_type, read_format, flags) = (b.u64()?, b.u64()?, b.u64()?, b.u64()?, b.u64()?);
         let mut tail = b;
         let branch_sample_type = tail.skip(24).and_then(|()| tail.u64()).unwrap_or(0);
+        let registers = tail.u64().unwrap_or(0);
         // Compilers for big-endian machines lay bit fields out from the highest bit.
         let flags = if big { flags.reverse_bits() } else { flags };
-        Some(Attr { kind, config, period_or_freq, sample_type, read_format, flags, branch_sample_type, name: String::new() })
+        Some(Attr { kind, config, period_or_freq, sample_type, read_format, flags, branch_sample_type, registers, name: String::new() })
     }
 
     /// The size that an attr says it has; 64 for the first version, which left it 0.

@@ -3,6 +3,7 @@
 
 use super::Import;
 use super::perf_data_attr::sample;
+use super::perf_data_copies::{Placing, machine};
 use super::perf_data_gather::{Address, Change, Columns, Gather};
 use super::perf_data_record::Mode;
 use super::perf_data_space::{KERNEL, Kind, Processes};
@@ -10,6 +11,7 @@ use super::perf_events::Found;
 use crate::base::ids::{FrameId, MappingId, StackId, StringId, ThreadId};
 use crate::base::intern::PairIndex;
 use crate::model::branches::Branch;
+use crate::model::copied_stacks::CopiedStacks;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::symbols::{FRAME_CALLER, FUNC_KERNEL, FUNC_UNSYMBOLIZED, FrameKey, FuncKey};
 use std::collections::HashMap;
@@ -25,11 +27,17 @@ const BOGUS_ROOT: DiagnosticCode = DiagnosticCode {
     level: Level::Notice,
     message: "Unwinding ran past the end of these stacks; the addresses at the root that lie in no binary were cut off.",
 };
-const COPIED: DiagnosticCode = DiagnosticCode {
-    code: "perf-data/copied-stacks",
+const FOREIGN: DiagnosticCode = DiagnosticCode {
+    code: "perf-data/foreign-copied-stacks",
     level: Level::DataLoss,
-    message: "The file holds copies of these samples' stacks (`--call-graph dwarf`), which only the recording machine can unwind: their \
-              callers are missing here. Open the text that `perf script` writes there.",
+    message: "The file holds copies of these samples' stacks (`--call-graph dwarf`) of programs that are unwound on the recording machine \
+              only: here it is done for 64-bit programs on x86 and ARM. Open the text that `perf script` writes there.",
+};
+const LEFT: DiagnosticCode = DiagnosticCode {
+    code: "perf-data/copied-stacks-left",
+    level: Level::DataLoss,
+    message: "Copies of stacks beyond 512 MB were left aside; the callers of these samples are missing. Record for a shorter time, at a \
+              lower rate, or open the text that `perf script` writes.",
 };
 const AUX: DiagnosticCode = DiagnosticCode {
     code: "perf-data/aux-data",
@@ -45,8 +53,10 @@ const REFUSED: DiagnosticCode = DiagnosticCode {
 /// Makes the profiles.
 pub fn finish(mut gather: Gather, import: &mut Import<'_>) {
     name_events(&mut gather);
-    if gather.copied_stacks > 0 {
-        import.ledger.diagnostics.report_many(COPIED, gather.copied_stacks, At::File, "");
+    for (code, count) in [(FOREIGN, gather.foreign_copies), (LEFT, gather.copies.left)] {
+        if count > 0 {
+            import.ledger.diagnostics.report_many(code, count, At::File, "");
+        }
     }
     if gather.aux_bytes > 0 {
         import.report(AUX, At::File, &format!("{} bytes", gather.aux_bytes));
@@ -63,6 +73,8 @@ pub fn finish(mut gather: Gather, import: &mut Import<'_>) {
     let mut run = Run::new(gather);
     let mut changes = changes.into_iter().peekable();
     let branches_of = branch_starts(&columns);
+    let copies = std::mem::take(&mut run.gather.copies);
+    let mut placing = Placing::new(copies, run.gather.attrs.iter().map(|attr| machine(attr.registers)));
     for row in order {
         let i = row as usize;
         while let Some((_, _, change)) =
@@ -70,7 +82,10 @@ pub fn finish(mut gather: Gather, import: &mut Import<'_>) {
         {
             run.change(change);
         }
-        run.sample(&columns, i, timed, import);
+        let (stack, position) = run.sample(&columns, i, timed, import);
+        if placing.has(row) {
+            run.copy(&mut placing, &columns, i, (stack, position), import);
+        }
         run.branches(&columns, i, &branches_of, import);
     }
     if run.processes.refused > 0 {
@@ -82,8 +97,11 @@ pub fn finish(mut gather: Gather, import: &mut Import<'_>) {
         run.names.iter().zip(&run.gather.attrs).map(|(name, attr)| (name.clone(), attr.fixed_period().unwrap_or(0))).collect();
     let begin = import.session.profiles.len();
     let base = run.processes.kernel_base();
+    let mut copied: HashMap<String, Box<CopiedStacks>> =
+        run.names.iter().zip(placing.finish()).filter_map(|(name, copied)| Some((name.clone(), copied?))).collect();
     run.found.finish(import);
     for profile in &mut import.session.profiles[begin..] {
+        profile.copied = copied.remove(&profile.name);
         profile.start_ns = start;
         profile.kernel_base = base;
         if let Some((_, period)) = periods.iter().find(|(name, period)| *name == profile.name && *period > 0) {
@@ -222,7 +240,8 @@ impl Run {
         }
     }
 
-    fn sample(&mut self, columns: &Columns, i: usize, timed: bool, import: &mut Import<'_>) {
+    /// Takes over a sample; its stack, and its position among the samples of its event.
+    fn sample(&mut self, columns: &Columns, i: usize, timed: bool, import: &mut Import<'_>) -> (StackId, usize) {
         let event = columns.event[i] as usize;
         if self.events[event] == usize::MAX {
             self.events[event] = self.found.event(&self.names[event]);
@@ -245,6 +264,18 @@ impl Run {
         let period = Some(columns.period[i]).filter(|p| *p != i64::MIN);
         let to = &mut self.found.events[self.events[event]];
         to.push(stack, thread, has_time.then_some(columns.time_ns[i]), period);
+        (stack, to.len() - 1)
+    }
+
+    fn copy(&mut self, placing: &mut Placing, columns: &Columns, i: usize, (stack, position): (StackId, usize), import: &mut Import<'_>) {
+        let space = self.processes.space(columns.pid[i]);
+        // Mappings of modules are interned where they are first met.
+        if let Some(last) = self.processes.modules.len().checked_sub(1) {
+            self.mapping(last as u32, import);
+        }
+        let mappings = &self.mappings;
+        let mapping = |module: u32| mappings[module as usize];
+        placing.sample(i as u32, columns.event[i] as usize, position, stack, space, &self.processes, &mapping);
     }
 
     fn branches(&mut self, columns: &Columns, i: usize, starts: &[u32], import: &mut Import<'_>) {

@@ -5,6 +5,7 @@
 use super::Import;
 use super::perf_bytes::Bytes;
 use super::perf_data_attr::Attr;
+use super::perf_data_copies::Copies;
 use super::perf_data_features::Features;
 use super::perf_data_record::{Branch, Mmap, Mode, Sample, kind};
 use crate::base::hash::hash_u64;
@@ -125,8 +126,10 @@ pub struct Gather {
     pub changes: Vec<(i64, u32, Change)>,
     /// Feature sections.
     pub features: Features,
-    /// Samples whose stack was copied and not unwound, and those of them that have no caller.
-    pub copied_stacks: u64,
+    /// Copies of stacks.
+    pub copies: Copies,
+    /// Samples whose stack was copied in a form that is not unwound.
+    pub foreign_copies: u64,
     /// Bytes of AUX data (Intel PT and the like) that were passed over.
     pub aux_bytes: u64,
     sample: Sample,
@@ -268,14 +271,14 @@ impl Gather {
         let mut sample = std::mem::take(&mut self.sample);
         if sample.read(&self.attrs[event as usize], misc, payload, self.big).is_some() {
             import.ledger.records_kept += 1;
-            self.keep(event, &sample);
+            self.keep(event, &sample, payload);
         } else {
             import.report(BAD_SAMPLE, At::Byte(at), &format!("{} bytes", payload.len() + 8));
         }
         self.sample = sample;
     }
 
-    fn keep(&mut self, event: u32, sample: &Sample) {
+    fn keep(&mut self, event: u32, sample: &Sample, payload: &[u8]) {
         let rows = sample.chain.iter().rev().map(|&(ip, mode, caller)| self.addresses.intern(Address { ip, mode, caller }));
         let rows: Vec<u32> = rows.collect();
         let same = rows.iter().zip(&self.last).take_while(|(row, (last, _))| *row == last).count();
@@ -293,7 +296,13 @@ impl Gather {
         c.time_ns.push(sample.time_ns.unwrap_or(0));
         c.period.push(sample.period.unwrap_or(i64::MIN));
         c.stack.push(stack);
-        self.copied_stacks += u64::from(sample.stack_bytes > 0);
+        match sample.registers {
+            Some(registers) => {
+                let kernel = sample.chain.len() as u32 - 1;
+                self.copies.push(sample_row, kernel, registers, payload.get(sample.stack.clone()).unwrap_or_default());
+            }
+            None => self.foreign_copies += u64::from(sample.copied),
+        }
         for &Branch { from, to, flags, cycles, kind } in &sample.branches {
             let mut end = |ip| self.addresses.intern(Address { ip, mode: Mode::of_address(ip), caller: false });
             let ends = (end(from), end(to));

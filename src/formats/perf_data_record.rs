@@ -2,6 +2,8 @@
 
 use super::perf_bytes::Bytes;
 use super::perf_data_attr::{Attr, BRANCH_CALL_STACK, BRANCH_HW_INDEX, sample};
+use super::perf_data_copies::{machine, registers};
+use crate::model::copied_stacks::REGISTERS;
 
 /// Types of records that are read.
 pub mod kind {
@@ -108,8 +110,13 @@ pub struct Sample {
     pub chain: Vec<(u64, Mode, bool)>,
     /// Taken branches, newest first.
     pub branches: Vec<Branch>,
-    /// Bytes of the thread's stack that were copied (`--call-graph dwarf`).
-    pub stack_bytes: u64,
+    /// Whether a copy of the thread's stack was taken (`--call-graph dwarf`).
+    pub copied: bool,
+    /// Registers beside the copy, by DWARF's numbers; `None` where they are not those of a 64-bit program that is unwound.
+    pub registers: Option<[u64; REGISTERS]>,
+    /// Where the copy stands in the record.
+    pub stack: std::ops::Range<usize>,
+    words: Vec<u64>,
 }
 
 impl Sample {
@@ -119,7 +126,8 @@ impl Sample {
         let b = &mut b;
         self.chain.clear();
         self.branches.clear();
-        (self.pid, self.tid, self.time_ns, self.period, self.stack_bytes) = (-1, -1, None, attr.fixed_period(), 0);
+        (self.pid, self.tid, self.time_ns, self.period) = (-1, -1, None, attr.fixed_period());
+        (self.copied, self.registers, self.stack) = (false, None, 0..0);
         let has = |bit| attr.has(bit);
         if has(sample::IDENTIFIER) {
             b.u64()?;
@@ -159,9 +167,36 @@ impl Sample {
             self.read_branches(b, attr.branch_sample_type)?;
         }
         if has(sample::STACK_USER) {
-            // Registers stand before it; what they and the copy hold is not needed, only that there is one.
-            self.stack_bytes = b.rest().len() as u64;
+            // A damaged copy costs its callers and not the sample.
+            let _ = self.read_copy(attr, b, payload.len());
         }
+        Some(())
+    }
+
+    /// Registers and bytes of the stack. The frames of the process are then those that they tell.
+    fn read_copy(&mut self, attr: &Attr, b: &mut Bytes<'_>, len: usize) -> Option<()> {
+        let mut abi = 0;
+        self.words.clear();
+        if attr.has(sample::REGS_USER) {
+            abi = b.u64()?;
+            if abi != 0 {
+                for _ in 0..attr.registers.count_ones() {
+                    self.words.push(b.u64()?);
+                }
+            }
+        }
+        let size = usize::try_from(b.u64()?).ok()?;
+        let begin = len - b.rest().len();
+        b.skip(size)?;
+        let used = if size == 0 { 0 } else { usize::try_from(b.u64()?).ok()?.min(size) };
+        self.copied = used > 0;
+        self.stack = begin..begin + used;
+        // 2: the program is a 64-bit one.
+        let machine = machine(attr.registers).filter(|_| self.copied && abi == 2 && !b.big())?;
+        let registers = registers(machine, attr.registers, &self.words);
+        self.registers = Some(registers);
+        self.chain.retain(|(_, mode, _)| *mode == Mode::Kernel);
+        self.chain.push((registers[machine.instruction()], Mode::User, false));
         Some(())
     }
 

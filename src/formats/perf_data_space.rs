@@ -144,6 +144,12 @@ impl Processes {
         if space == KERNEL { kernel } else { kernel + self.spaces[space as usize].version }
     }
 
+    /// The mappings of a process in order of address: first address, address behind the last, offset, module.
+    pub fn maps(&self, space: u32) -> impl Iterator<Item = (u64, u64, u64, u32)> + '_ {
+        let maps = self.spaces.get(space as usize).map(|s| &*s.maps);
+        maps.into_iter().flatten().map(|(start, map)| (*start, map.end, map.offset, map.module))
+    }
+
     /// A name for a thread.
     pub fn comm(&mut self, pid: i32, tid: i32, name: &str, exec: bool) {
         self.names.insert(tid, Rc::from(name));

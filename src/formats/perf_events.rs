@@ -48,6 +48,12 @@ impl Event {
         self.with_period += u64::from(period.is_some());
     }
 
+    /// How many samples.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.stack.len()
+    }
+
     /// Appends a branch to the last sample; newest first.
     pub fn branch(&mut self, branch: Branch) {
         self.crowded += u64::from(!self.branches.push(self.stack.len().saturating_sub(1), branch));

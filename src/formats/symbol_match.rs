@@ -17,6 +17,18 @@ pub struct Owner {
     layout: Option<usize>,
 }
 
+impl Owner {
+    /// The ELF file that tells where the binary's parts are loaded.
+    pub fn layout(&self) -> Option<usize> {
+        self.layout
+    }
+
+    /// All files, the loaded one first.
+    pub fn files(self) -> impl Iterator<Item = usize> {
+        self.layout.into_iter().chain([self.symbols]).chain(self.debug)
+    }
+}
+
 /// What is known of a binary of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {

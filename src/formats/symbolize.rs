@@ -7,6 +7,7 @@
 use super::dwarf;
 use super::names::{self, Named};
 use super::symbol_match::{Matcher, Owner};
+use super::unwind_stacks;
 use crate::base::ids::{FrameId, FuncId, StackId, StringId};
 use crate::model::Session;
 use crate::model::profile::Raw;
@@ -20,6 +21,10 @@ const FORMATS: [&str; 2] = ["perf-data", "perf-script"];
 /// Names what can be named, and says in the ledgers what could not.
 pub fn symbolize(session: &mut Session) {
     let files = std::mem::take(&mut session.symbol_files);
+    unwind_stacks::forget(session);
+    for p in 0..session.profiles.len() {
+        unwind_stacks::unwind(session, p, &files);
+    }
     for p in 0..session.profiles.len() {
         if FORMATS.contains(&session.profiles[p].format) && !files.is_empty() {
             symbolize_profile(session, p, &files);

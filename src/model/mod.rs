@@ -2,6 +2,7 @@
 //! so that a comparison is a join on ids.
 
 pub mod branches;
+pub mod copied_stacks;
 pub mod diagnostics;
 pub mod join;
 pub mod ledger;

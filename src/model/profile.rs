@@ -1,6 +1,7 @@
 //! A profile: samples, each a stack with one value per value type.
 
 use super::branches::BranchTable;
+use super::copied_stacks::CopiedStacks;
 use crate::base::ids::ProfileId;
 use crate::base::ids::{FrameId, LabelSetId, MappingId, SourceId, StackId, StringId, ThreadId};
 use crate::base::intern::StringTable;
@@ -201,6 +202,8 @@ pub struct Profile {
     pub branches: BranchTable,
     /// Address of the kernel's first symbol while it ran; 0 if unknown.
     pub kernel_base: u64,
+    /// Copies of threads' stacks that symbol files unwind; `None` where stacks were walked while recording.
+    pub copied: Option<Box<CopiedStacks>>,
     /// Stacks and branches as they were read, once symbol files have named their frames.
     pub raw: Option<Box<Raw>>,
 }
@@ -238,6 +241,7 @@ impl Profile {
             comments: Vec::new(),
             branches: BranchTable::default(),
             kernel_base: 0,
+            copied: None,
             raw: None,
         }
     }

@@ -1,6 +1,7 @@
 //! Files that hold no profile but names for addresses: programs and libraries with their debug information, maps of
 //! just-in-time compilers, the kernel's symbols. They may be opened before or after the profiles that need them.
 
+use super::copied_stacks::Machine;
 use crate::base::ids::SourceId;
 use crate::base::slabs::Texts;
 use std::collections::BTreeMap;
@@ -40,8 +41,32 @@ pub struct SymbolFile {
     pub lines: LineTable,
     /// DWARF sections by name (`.debug_info`), inflated; empty without debug information.
     pub debug: Arc<Vec<(String, Vec<u8>)>>,
+    /// How to unwind stacks through its code.
+    pub unwind: Arc<UnwindSections>,
     /// Whether numbers in `debug` are big-endian.
     pub big: bool,
+}
+
+/// Call frame information of a program; empty where it has none, or none that is read: that of 64-bit x86 and ARM is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnwindSections {
+    /// `.eh_frame`.
+    pub eh_frame: Vec<u8>,
+    /// Virtual address of `.eh_frame`.
+    pub eh_frame_address: u64,
+    /// Virtual address of `.text`.
+    pub text_address: u64,
+    /// `.debug_frame`, inflated.
+    pub debug_frame: Vec<u8>,
+    /// What the program runs on.
+    pub machine: Machine,
+}
+
+impl UnwindSections {
+    /// Whether there are any.
+    pub fn is_some(&self) -> bool {
+        !self.eh_frame.is_empty() || !self.debug_frame.is_empty()
+    }
 }
 
 /// A part of an ELF file that is loaded.
@@ -75,6 +100,7 @@ impl SymbolFile {
             symbols: SymbolTable::default(),
             lines: LineTable::default(),
             debug: Arc::default(),
+            unwind: Arc::default(),
             big: false,
         }
     }

@@ -54,4 +54,5 @@ mod trace_readers;
 mod traces;
 mod truth;
 mod unsupported;
+mod unwound;
 mod v8;

@@ -170,7 +170,7 @@ fn files_add_up() {
             let mut out = BTreeMap::new();
             for r in red::operations(t) {
                 let service = r.service.get().map_or("", |s| e.session.strings.get(t.services[s.index()]));
-                out.insert((service.to_string(), e.session.strings.get(r.name).to_string()), (r.calls, r.errors, r.sum_ns as i64));
+                out.insert((service.to_string(), e.session.strings.get(r.name).to_string()), (r.calls, r.errors, r.sum_ns));
             }
             out
         };
