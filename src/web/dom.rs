@@ -89,6 +89,13 @@ pub fn into_view(selector: &str) {
     }
 }
 
+/// Scrolls the first element that matches to the top of what is seen.
+pub fn into_view_top(selector: &str) {
+    if let Ok(Some(element)) = document().query_selector(selector) {
+        element.scroll_into_view();
+    }
+}
+
 /// The hash of the address.
 pub fn hash() -> String {
     window().location().hash().unwrap_or_default()

@@ -129,7 +129,7 @@ fn two_files_are_compared_a_regression_is_followed_and_the_sides_are_swapped() {
     let folder = std::env::temp_dir().join(format!("hotspan-deciding-{}", std::process::id()));
     browser.call("Page.setDownloadBehavior", json!({"behavior": "allow", "downloadPath": folder.display().to_string()}));
     browser.eval("[...document.querySelectorAll('button')].find(b => b.innerText === 'Save as SVG').click()");
-    browser.wait("document.querySelector('.notice')?.innerText.includes('after.diff.svg')");
+    browser.wait("document.querySelector('.toast')?.innerText.includes('after.diff.svg')");
     let begin = std::time::Instant::now();
     while !folder.join("after.diff.svg").exists() && begin.elapsed() < crate::cdp::PATIENCE {
         std::thread::sleep(std::time::Duration::from_millis(50));

@@ -11,6 +11,7 @@ mod deciding;
 mod journeys;
 #[path = "../kinds.rs"]
 mod kinds;
+mod looks;
 mod page;
 mod same;
 mod shot;

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// So many services are told apart by colour; those beyond share colours.
+pub const COLOURED_SERVICES: usize = 64;
+
 /// Everything that is known right after a load.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
@@ -17,6 +20,9 @@ pub struct Summary {
     pub spans: u64,
     /// See `traces`.
     pub services: u64,
+    /// Names of services in the order of the session, as far as they have a colour of their own: at most
+    /// [`COLOURED_SERVICES`].
+    pub service_names: Vec<String>,
     /// Findings, as `hotspan analyze --format json` prints them.
     pub findings: serde_json::Value,
     /// Verdicts of the rules, as `hotspan analyze --format json` prints them.

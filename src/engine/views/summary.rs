@@ -3,7 +3,7 @@
 use crate::base::slabs::Slabs;
 use crate::engine::Engine;
 use crate::engine::protocol::Failure;
-use crate::engine::protocol::summary::{ProfileInfo, RuleDoc, SettingsInfo, Summary, ThresholdDoc, ValueInfo};
+use crate::engine::protocol::summary::{COLOURED_SERVICES, ProfileInfo, RuleDoc, SettingsInfo, Summary, ThresholdDoc, ValueInfo};
 use crate::findings::DETECTORS;
 use crate::findings::finding::Threshold;
 use crate::report;
@@ -59,6 +59,7 @@ pub fn answer(engine: &Engine) -> Result<Slabs, Failure> {
         traces: session.traces.traces.len() as u64,
         spans: session.traces.spans.len() as u64,
         services: session.traces.services.len() as u64,
+        service_names: session.traces.services.iter().take(COLOURED_SERVICES).map(|s| session.strings.get(*s).to_string()).collect(),
         findings: serde_json::to_value(&engine.report.findings).map_err(|e| Failure::new(e.to_string()))?,
         rules: serde_json::to_value(&engine.report.verdicts).map_err(|e| Failure::new(e.to_string()))?,
         usable: engine.report.usable.clone(),

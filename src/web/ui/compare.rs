@@ -3,7 +3,7 @@
 use super::compare_flame::{self, DiffFlame};
 use super::findings::ViewProps;
 use super::{Shared, SideChange, json};
-use crate::base::quantity::{format_count, format_ns, format_share};
+use crate::base::quantity::{format_count, format_ns, format_share, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::Request;
 use crate::engine::protocol::compare::{CallDiff, Diff, EndpointDiff, FunctionDiff, OperationDiff, ProfileDiff};
@@ -76,7 +76,7 @@ fn slots(s: &Shared) -> Html {
                 <ul>
                     { for names.iter().enumerate().map(|(i, name)| {
                         let sides = s.sides.clone();
-                        html! { <li><span>{ name }</span><button class="plain" onclick={move |_| sides.emit(SideChange::Move(i))}>{ "use as baseline" }</button></li> }
+                        html! { <li><span>{ name }</span><button aria-label={format!("Use {name} as baseline")} onclick={move |_| sides.emit(SideChange::Move(i))}>{ "Use as baseline" }</button></li> }
                     }) }
                 </ul>
                 if swappable { <button onclick={ let sides = s.sides.clone(); move |_| sides.emit(SideChange::Swap) }>{ "Swap sides" }</button> }
@@ -142,7 +142,7 @@ fn verdict(change: &str) -> Html {
         "share-only" => ("share only", "dim"),
         _ => ("·", "dim"),
     };
-    html! { <td class={class} title={ if change == "same" { "no certain change" } else { "" } }>{ word }</td> }
+    html! { <td class={classes!("verdict", class)} title={ if change == "same" { "no certain change" } else { "" } }>{ word }</td> }
 }
 
 fn wanted(s: &Shared, texts: &[&str]) -> bool {
@@ -150,8 +150,10 @@ fn wanted(s: &Shared, texts: &[&str]) -> bool {
     text.is_empty() || texts.iter().any(|t| t.to_lowercase().contains(&text))
 }
 
-fn points(shares: [f64; 2]) -> String {
-    format!("{:+.2} pp", (shares[1] - shares[0]) * 100.0)
+/// `+1.25 pp`; `0 pp` for what rounds to nothing.
+pub fn points(shares: [f64; 2]) -> String {
+    let points = format!("{:+.2} pp", (shares[1] - shares[0]) * 100.0);
+    if matches!(points.as_str(), "+0.00 pp" | "-0.00 pp") { "0 pp".to_string() } else { points }
 }
 
 fn profile(s: &Shared, p: &ProfileDiff) -> Html {
@@ -171,30 +173,46 @@ fn profile(s: &Shared, p: &ProfileDiff) -> Html {
         let moved = if f.partner.is_empty() { String::new() } else { format!("with {}", f.partner) };
         html! {
             <tr class={classes!(same.then_some("faded"), (chosen == Some(f.name.as_str())).then_some("current"))}>
-                <td class="n">{ format_share(f.self_share[0]) }</td><td class="n">{ format_share(f.self_share[1]) }</td><td class="n">{ points(f.self_share) }</td>
-                <td class="n">{ format_share(f.total_share[0]) }</td><td class="n">{ format_share(f.total_share[1]) }</td><td class="n">{ points(f.total_share) }</td>
-                { verdict(if f.change == "same" { &f.total_change } else { &f.change }) }
                 <td>
                     <a {href} onclick={move |e: MouseEvent| { e.prevent_default(); shared.go.emit((to.clone(), false)); }}><code>{ &f.name }</code></a>
                     if !moved.is_empty() { <span class="dim">{ format!(" {moved}") }</span> }
                     if f.path.len() > 1 { <div class="dim clip" title={f.path.join(" → ")}>{ f.path.join(" → ") }</div> }
                 </td>
+                { verdict(if f.change == "same" { &f.total_change } else { &f.change }) }
+                <td class="n narrow-off">{ format_share(f.self_share[0]) }</td><td class="n narrow-off">{ format_share(f.self_share[1]) }</td><td class="n">{ points(f.self_share) }</td>
+                <td class="n narrow-off">{ format_share(f.total_share[0]) }</td><td class="n narrow-off">{ format_share(f.total_share[1]) }</td><td class="n">{ points(f.total_share) }</td>
             </tr>
         }
     };
     let rows: Vec<&FunctionDiff> = p.functions.iter().filter(|f| wanted(s, &[&f.name])).collect();
+    // Without counts of samples nothing is tested, and events would be bytes or objects.
+    let (changes, amount) = if p.tested == 0 {
+        let [before, now] = p.weight.map(|w| format_value(w as f64, &p.unit));
+        (String::new(), format!("{before} before, {now} now."))
+    } else {
+        let [before, now] = p.events.map(|n| format_count(n as f64));
+        let text = format!(
+            "{before} events before, {now} now; shares of those that are not idle; at most 5 % of what is called a change is chance."
+        );
+        (format!(": {} of {} tested", plural(certain, "certain change"), format_count(p.tested as f64)), text)
+    };
     html! {
         <section>
-            <h2>{ format!("Functions by {}: {certain} certain changes of {} tests", p.value, p.tested) }</h2>
-            <p class="dim">{ format!("{} events before, {} now; shares of those that are not idle; at most 5 % of what is called a change is chance.", format_count(p.events[0] as f64), format_count(p.events[1] as f64)) }</p>
+            <h2>{ format!("Functions by {}{changes}", p.value) }</h2>
+            <p class="dim">{ amount }</p>
             { notes(&p.warnings) }
             <table class="wide">
-                <thead><tr><th class="n">{ "Self was" }</th><th class="n">{ "now" }</th><th class="n">{ "change" }</th><th class="n">{ "Total was" }</th><th class="n">{ "now" }</th><th class="n">{ "change" }</th><th>{ "Verdict" }</th><th>{ "Function" }</th></tr></thead>
+                <thead><tr><th class="main">{ "Function" }</th><th>{ "Verdict" }</th><th class="n narrow-off">{ "Self was" }</th><th class="n narrow-off">{ "now" }</th><th class="n">{ "self change" }</th><th class="n narrow-off">{ "Total was" }</th><th class="n narrow-off">{ "now" }</th><th class="n">{ "total change" }</th></tr></thead>
                 <tbody>{ for rows.iter().take(SHOWN).map(|f| row(f)) }</tbody>
             </table>
-            if p.more > 0 { <p class="dim">{ format!("{} more functions changed less than these.", p.more) }</p> }
+            if p.more > 0 { <p class="dim">{ format!("{} more changed less than these.", plural(p.more, "function")) }</p> }
         </section>
     }
+}
+
+/// `1 change`, `2 changes`.
+fn plural(n: usize, what: &str) -> String {
+    format!("{} {what}{}", format_count(n as f64), if n == 1 { "" } else { "s" })
 }
 
 /// `+3.20 ms`, `−201 ms`.

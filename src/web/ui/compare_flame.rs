@@ -1,6 +1,7 @@
 //! The differential flame graph of a pair of profiles: legend, canvas, and the chosen path in numbers.
 
 use super::Shared;
+use super::compare::points;
 use super::flame_canvas::{FlameCanvas, boxes};
 use super::selectors::Search;
 use crate::base::quantity::{format_count, format_share};
@@ -26,15 +27,15 @@ pub struct Props {
 
 /// What the colours mean, in their order.
 const LEGEND: [(u8, &str); 9] = [
-    (4, "less by 10 points and more"),
-    (3, "3"),
-    (2, "1"),
+    (4, "less: 10 points and over"),
+    (3, "3 to 10"),
+    (2, "1 to 3"),
     (1, "below 1"),
     (0, "no certain change"),
     (5, "below 1"),
-    (6, "1"),
-    (7, "3"),
-    (8, "more by 10 points and more"),
+    (6, "1 to 3"),
+    (7, "3 to 10"),
+    (8, "more: 10 points and over"),
 ];
 
 /// Words of the mode in the address: `flame`, `flame-baseline`, `flame-uncertain`, or both.
@@ -172,7 +173,7 @@ pub fn DiffFlame(props: &Props) -> Html {
 
 /// Shares of both sides and the change between them.
 fn change(data: &FlameData, node: u32) -> String {
-    data.sides_of(node).map_or(String::new(), |[b, c]| format!("{:+.2} pp", (c.1 - b.1) * 100.0))
+    data.sides_of(node).map_or(String::new(), |[b, c]| points([b.1, c.1]))
 }
 
 fn inspector(

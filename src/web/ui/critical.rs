@@ -181,7 +181,7 @@ fn colour(i: usize) -> String {
 }
 
 /// Where the time of all requests goes: a bar by kind of work and one by service, each adding up to the whole.
-pub fn where_time(data: &ServicesData) -> Html {
+pub fn where_time(s: &Shared, data: &ServicesData) -> Html {
     if data.whole_ns <= 0.0 {
         return html! {};
     }
@@ -195,7 +195,7 @@ pub fn where_time(data: &ServicesData) -> Html {
     }
     let mut kinds = data.kinds.clone();
     kinds.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let bar = |title: &'static str, list: &[(String, f64)]| {
+    let bar = |title: &'static str, list: &[(String, f64)], colour: &dyn Fn(usize) -> String| {
         let share = |ns: f64| ns / data.whole_ns;
         html! {
             <div class="where">
@@ -209,8 +209,8 @@ pub fn where_time(data: &ServicesData) -> Html {
         <section aria-label="Where the time goes">
             <h2>{ "Where the time goes" }</h2>
             <p class="dim">{ format!("Critical paths of all requests, {} in sum; {:.2} spans at work at a time.", format_ns(data.whole_ns), data.worked_ns / data.whole_ns) }</p>
-            { bar("By kind", &kinds) }
-            { bar("By service", &services) }
+            { bar("By kind", &kinds, &colour) }
+            { bar("By service", &services, &|i| if services[i].0 == "others" { colour(0) } else { s.service_colour(&services[i].0) }) }
         </section>
     }
 }

@@ -40,7 +40,7 @@ fn contents(s: &Shared, sources: &[Value]) -> Html {
             <tr class={classes!((s.place.source == Some(i as u32)).then_some("current"))}>
                 <td><a href={format!("#files?src={i}")} onclick={to}>{ json::text(source, "file") }</a></td>
                 <td>{ json::text(source, "format") }</td>
-                <td class="n">{ format_bytes(json::number(source, "bytes")) }</td>
+                <td class="n narrow-off">{ format_bytes(json::number(source, "bytes")) }</td>
                 <td class="n">{ format_count(json::number(records, "kept")) }</td>
                 <td class={classes!("n", (json::number(records, "dropped") > 0.0).then_some("bad"))}>{ format_count(json::number(records, "dropped")) }</td>
                 <td class={classes!(bad.map(|_| "error"))} title={bad.map(str::to_string)}>{ if bad.is_some() { "not read" } else { "read" } }</td>
@@ -50,7 +50,7 @@ fn contents(s: &Shared, sources: &[Value]) -> Html {
     html! {
         <section class="contents" aria-label="Open files">
             <table class="wide">
-                <thead><tr><th>{ "File" }</th><th>{ "Format" }</th><th class="n">{ "Size" }</th><th class="n">{ "Records kept" }</th><th class="n">{ "Dropped" }</th><th>{ "State" }</th></tr></thead>
+                <thead><tr><th>{ "File" }</th><th>{ "Format" }</th><th class="n narrow-off">{ "Size" }</th><th class="n">{ "Records kept" }</th><th class="n">{ "Dropped" }</th><th>{ "State" }</th></tr></thead>
                 <tbody>{ for sources.iter().enumerate().map(row) }</tbody>
             </table>
         </section>
@@ -197,7 +197,7 @@ fn choices(shared: &Shared, ledger: &Value) -> Html {
         return html! {};
     }
     html! {
-        <table>
+        <table class="choices">
             <caption>{ "Choices that the reader made" }</caption>
             <tbody>
                 { for choices.iter().map(|c| {

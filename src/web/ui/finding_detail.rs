@@ -134,7 +134,7 @@ fn saving(impact: &Value) -> Html {
 fn sure(f: &Value) -> String {
     let share = &f["share"];
     let tier = json::text(f, "tier");
-    let tier = if tier.is_empty() { String::new() } else { format!(", tier {tier}") };
+    let tier = if tier.is_empty() { String::new() } else { format!(", by {} ({tier})", tier_words(tier)) };
     let interval = if share.is_null() {
         String::new()
     } else {
@@ -147,7 +147,21 @@ fn sure(f: &Value) -> String {
             format_count(json::number(share, "n"))
         )
     };
-    format!("{}{tier}{interval}", json::text(f, "confidence"))
+    sentence(&format!("{}{tier}{interval}", json::text(f, "confidence")))
+}
+
+/// `T2+T3`: `addresses of instructions and the order of samples in time`.
+fn tier_words(tier: &str) -> String {
+    let word = |t: &str| match t {
+        "T0" => "stacks",
+        "T1" => "source lines",
+        "T2" => "addresses of instructions",
+        "T3" => "the order of samples in time",
+        "T4" => "recorded branches",
+        "T5" => "the program's own loops",
+        _ => "other evidence",
+    };
+    tier.split('+').map(word).collect::<Vec<_>>().join(" and ")
 }
 
 fn actions(s: &Shared, f: &Value) -> Html {

@@ -2,7 +2,6 @@
 
 use super::Shared;
 use super::flame_canvas::boxes;
-use crate::base::hash::hash_bytes;
 use crate::base::quantity::{format_ns, format_share};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::Request;
@@ -105,13 +104,13 @@ fn Bars(props: &Props) -> Html {
     let request = Request::Trace { id: props.view.trace.clone().unwrap_or_default(), align: false };
     let answer = use_answer(&s.client, s.generation, request, |slabs| TraceData::decode(slabs).ok());
     match answer.value() {
-        Some(data) if !data.parent.is_empty() => bars(data, props.view.span.as_deref()),
+        Some(data) if !data.parent.is_empty() => bars(s, data, props.view.span.as_deref()),
         _ => html! { <div class="skeleton" aria-hidden="true"></div> },
     }
 }
 
 /// The span within the nearest caller of which it is a visible part, among the calls beside it.
-fn bars(data: &TraceData, span: Option<&str>) -> Html {
+fn bars(s: &Shared, data: &TraceData, span: Option<&str>) -> Html {
     let row = span.and_then(|id| (0..data.ids.len() as u32).find(|i| data.ids.get(*i) == id)).unwrap_or(0) as usize;
     // From the span up to the frame of the picture.
     let mut chain = vec![row];
@@ -143,7 +142,7 @@ fn bars(data: &TraceData, span: Option<&str>) -> Html {
                     let service = data.texts.get(data.service[i]);
                     let x = ((data.start[i] - from) / length * 100.0).clamp(0.0, 99.5);
                     let w = (data.duration[i] / length * 100.0).clamp(0.4, 100.0 - x);
-                    let colour = format!("var(--span-{})", hash_bytes(service.as_bytes()) % 8);
+                    let colour = s.service_colour(service);
                     let indent = data.depth[i].saturating_sub(data.depth[top]).min(6) * 10;
                     html! {
                         <span class={classes!((i == row).then_some("current"))}>

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use wasm_bindgen::JsCast;
 use yew::prelude::*;
 
+/// Up to this width, in CSS pixels, the style sheet stacks list and detail.
+const NARROW: f64 = 900.0;
+
 /// Inputs of views.
 #[derive(Properties, PartialEq)]
 pub struct ViewProps {
@@ -138,7 +141,14 @@ fn row(s: &Shared, f: &Value, current: bool) -> Html {
                 class={classes!("finding", current.then_some("current"))}
                 aria-current={current.then_some("true")}
                 data-finding={id.clone()}
-                onclick={move |_| { let id = id.clone(); shared.change(false, move |p| p.finding = Some(id)); }}
+                onclick={move |_| {
+                    let id = id.clone();
+                    shared.change(false, move |p| p.finding = Some(id));
+                    // On a narrow page the chosen finding stands below the list.
+                    if dom::window().inner_width().ok().and_then(|w| w.as_f64()).is_some_and(|w| w <= NARROW) {
+                        dom::after_paint(|| dom::into_view_top(".detail"));
+                    }
+                }}
             >
                 <span class={classes!("severity", word)} title={word}>{ shape }<span class="hidden">{ word }</span></span>
                 <span class="claim">{ json::text(f, "title") }</span>

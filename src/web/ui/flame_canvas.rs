@@ -9,12 +9,12 @@ use gloo::events::{EventListener, EventListenerOptions};
 use gloo::timers::callback::Timeout;
 use std::rc::Rc;
 use wasm_bindgen::JsCast;
-use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, KeyboardEvent, MouseEvent, WheelEvent};
+use wasm_bindgen::prelude::Closure;
+use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, KeyboardEvent, MouseEvent, ResizeObserver, WheelEvent};
 use yew::prelude::*;
 
 /// Height of a row in CSS pixels.
 pub const ROW: f64 = 20.0;
-const CHAR: f64 = 6.4;
 
 /// Inputs of [`FlameCanvas`].
 #[derive(Properties)]
@@ -91,6 +91,8 @@ pub struct FlameCanvas {
     drag: Option<(Pair, Pair, f64, bool)>,
     palette: Palette,
     listeners: Vec<EventListener>,
+    /// Tells when the canvas gets another size, by the window or by what stands around it.
+    observer: Option<(ResizeObserver, Closure<dyn FnMut()>)>,
     /// The window that is on screen while the wheel turns or the pointer drags; the page learns of it when that pauses, so
     /// that a frame costs a picture and nothing else.
     live: Option<Pair>,
@@ -128,7 +130,7 @@ impl FlameCanvas {
             row_height: ROW,
             scroll: self.scroll,
             window: self.window(props),
-            char_width: CHAR,
+            char_width: self.palette.char_width,
             upward: false,
             hovered: self.hovered,
             selected: props.selected,
@@ -310,6 +312,7 @@ impl Component for FlameCanvas {
             drag: None,
             palette: palette(data),
             listeners: Vec::new(),
+            observer: None,
             live: None,
             commit: None,
             due: false,
@@ -416,6 +419,12 @@ impl Component for FlameCanvas {
         }
     }
 
+    fn destroy(&mut self, _ctx: &Context<FlameCanvas>) {
+        if let Some((observer, _)) = self.observer.take() {
+            observer.disconnect();
+        }
+    }
+
     fn view(&self, ctx: &Context<FlameCanvas>) -> Html {
         let link = ctx.link();
         let cursor = if self.drag.is_some_and(|d| d.3) {
@@ -448,19 +457,29 @@ impl Component for FlameCanvas {
         if first {
             self.measure();
             let link = ctx.link().clone();
-            let window = dom::window();
-            self.listeners.push(EventListener::new(&window, "resize", {
+            let resized = {
                 let link = link.clone();
-                move |_| link.send_message(Msg::Resize)
-            }));
-            self.listeners.push(EventListener::new_with_options(&window, "keydown", EventListenerOptions::enable_prevent_default(), {
-                let link = link.clone();
-                move |e| {
-                    if let Some(e) = e.dyn_ref::<KeyboardEvent>() {
-                        link.send_message(Msg::Key(e.clone()));
+                Closure::<dyn FnMut()>::new(move || link.send_message(Msg::Resize))
+            };
+            if let (Ok(observer), Some(canvas)) =
+                (ResizeObserver::new(resized.as_ref().unchecked_ref()), self.canvas.cast::<HtmlCanvasElement>())
+            {
+                observer.observe(&canvas);
+                self.observer = Some((observer, resized));
+            }
+            self.listeners.push(EventListener::new_with_options(
+                &dom::window(),
+                "keydown",
+                EventListenerOptions::enable_prevent_default(),
+                {
+                    let link = link.clone();
+                    move |e| {
+                        if let Some(e) = e.dyn_ref::<KeyboardEvent>() {
+                            link.send_message(Msg::Key(e.clone()));
+                        }
                     }
-                }
-            }));
+                },
+            ));
             if let Some(canvas) = self.canvas.cast::<HtmlCanvasElement>() {
                 // A wheel listener must be able to keep the page from scrolling.
                 self.listeners.push(EventListener::new_with_options(

@@ -2,7 +2,8 @@
 
 use crate::paint::flame::{ABOVE_ZOOM, HOVERED, MATCH, ON_PATH, Picture, SELECTED};
 use crate::web::dom;
-use web_sys::CanvasRenderingContext2d;
+use wasm_bindgen::JsCast;
+use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement};
 
 /// Colours of the style sheet.
 pub struct Palette {
@@ -13,6 +14,25 @@ pub struct Palette {
     /// For names of tracks.
     pub strong: String,
     line: String,
+    /// Width of a character of the labels in CSS pixels; which font that is, the system decides.
+    pub char_width: f64,
+}
+
+/// The font of labels.
+const FONT: &str = "12px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace";
+
+/// Measured on a canvas of its own; a usual width where the browser gives none.
+fn char_width() -> f64 {
+    let canvas = dom::document().create_element("canvas").ok().and_then(|c| c.dyn_into::<HtmlCanvasElement>().ok());
+    let context = canvas.and_then(|c| c.get_context("2d").ok().flatten()).and_then(|c| c.dyn_into::<CanvasRenderingContext2d>().ok());
+    context
+        .and_then(|ctx| {
+            ctx.set_font(FONT);
+            ctx.measure_text("0000000000").ok()
+        })
+        .map(|m| m.width() / 10.0)
+        .filter(|w| *w > 1.0)
+        .unwrap_or(7.2)
 }
 
 impl Palette {
@@ -26,6 +46,7 @@ impl Palette {
             matched: dom::token("--match"),
             strong: dom::token("--text"),
             line: dom::token("--line"),
+            char_width: char_width(),
         }
     }
 
@@ -69,7 +90,7 @@ impl Palette {
         }
         ctx.set_global_alpha(1.0);
         ctx.set_fill_style_str(&p.text);
-        ctx.set_font("12px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace");
+        ctx.set_font(FONT);
         ctx.set_text_baseline("middle");
         for label in &picture.labels {
             let _ = ctx.fill_text(&label.text, label.x.into(), label.y.into());

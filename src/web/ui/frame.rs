@@ -213,9 +213,11 @@ pub fn Status(props: &StatusProps) -> Html {
     if rows > 0 {
         parts.push(counted(rows, "weighted stack"));
     }
-    if events + rows > 0
+    // A sum over profiles of different kinds says nothing, and of samples it was said already.
+    if summary.profiles.len() == 1
         && let Some(p) = summary.profiles.first()
         && let Some(v) = p.values.get(p.default_value as usize)
+        && (v.name != "samples" || events == 0)
     {
         parts.push(format!("{} {}", format_value(v.total, &v.unit), v.name));
     }
@@ -240,7 +242,7 @@ pub fn Status(props: &StatusProps) -> Html {
         <footer class="status">
             <span>{ parts.join(" · ") }</span>
             <span class={classes!("ledger", (failed + lost > 0).then_some("warn"))}>{ ledger }</span>
-            <span title="From hand-over to findings">{ format_ns(props.took_ms * 1e6) }</span>
+            <span class="took" title="From hand-over to findings">{ format_ns(props.took_ms * 1e6) }</span>
         </footer>
     }
 }

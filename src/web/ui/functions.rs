@@ -2,7 +2,7 @@
 
 use super::findings::ViewProps;
 use super::selectors::{ProfileSelectors, Search};
-use crate::base::quantity::{format_share, format_value};
+use crate::base::quantity::{format_count, format_share, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::Request;
 use crate::engine::protocol::functions::{FunctionDetail, FunctionsData, Rows, TableForm};
@@ -56,7 +56,7 @@ pub fn Functions(props: &ViewProps) -> Html {
                 };
                 let next = if sort == down || (sort != up && !numeric) { up } else { down };
                 html! {
-                    <span role="columnheader" aria-sort={state} class={classes!(numeric.then_some("n"))}>
+                    <span role="columnheader" aria-sort={state} class={classes!(numeric.then_some("n amount"), (name == "module").then_some("module"))}>
                         <button class="plain" onclick={move |_| { let next = next.clone(); shared.change(true, move |p| p.sort = Some(next)); }}>
                             { label }{ match state { "descending" => " ▾", "ascending" => " ▴", _ => "" } }
                         </button>
@@ -78,7 +78,7 @@ pub fn Functions(props: &ViewProps) -> Html {
                     if let Some(name) = &s.place.function {
                         <Detail shared={s.clone()} name={name.clone()} />
                     } else {
-                        <aside class="inspector"><p class="dim">{ "Choose a function to see who calls it and what it calls." }</p></aside>
+                        <aside class="inspector" aria-label="Selected function"><p class="dim">{ "Choose a function to see who calls it and what it calls." }</p></aside>
                     }
                 </div>
             }
@@ -90,7 +90,7 @@ pub fn Functions(props: &ViewProps) -> Html {
                 <ProfileSelectors shared={s.clone()} />
                 <Search shared={s.clone()} label="Filter functions" />
                 <Form shared={s.clone()} form={form} />
-                <span class="dim">{ format!("{} rows", order.len()) }</span>
+                <span class="dim">{ match order.len() { 1 => "1 row".to_string(), n => format!("{} rows", format_count(n as f64)) } }</span>
             </div>
             <super::kinds::Kinds shared={s.clone()} />
             { body }
@@ -177,12 +177,12 @@ fn table_row(s: &super::Shared, d: &FunctionsData, form: TableForm, at: usize, r
     html! {
         <div key={row} class={classes!("grid-row", current.then_some("current"))} role="row" aria-rowindex={(at + 1).to_string()} style={format!("top:{}px", at as f64 * ROW)}
             onclick={move |_| { let own = own.clone(); shared.change(false, move |p| p.function = own); }}>
-            <span role="cell" class="n" title={d.self_weight[i].to_string()}>{ format_value(d.self_weight[i], &d.head.unit) }</span>
+            <span role="cell" class="n amount" title={d.self_weight[i].to_string()}>{ format_value(d.self_weight[i], &d.head.unit) }</span>
             <span role="cell" class="n bar" style={bar(d.self_weight[i])}>{ format_share(share(d.self_weight[i])) }</span>
-            <span role="cell" class="n" title={d.total[i].to_string()}>{ format_value(d.total[i], &d.head.unit) }</span>
+            <span role="cell" class="n amount" title={d.total[i].to_string()}>{ format_value(d.total[i], &d.head.unit) }</span>
             <span role="cell" class="n bar" style={bar(d.total[i])}>{ format_share(share(d.total[i])) }</span>
             <span role="cell" class="name"><button class="plain" title={name.clone()}><code>{ name }</code></button>if !place.is_empty() { <span class="dim" title={place.clone()}>{ format!(" {place}") }</span> }</span>
-            <span role="cell" class="dim">{ d.module_of(row) }</span>
+            <span role="cell" class="dim module" title={d.module_of(row).to_string()}>{ d.module_of(row) }</span>
         </div>
     }
 }
@@ -213,7 +213,7 @@ fn Detail(props: &DetailProps) -> Html {
                         let name = n.name.clone();
                         html! {
                             <li><button onclick={move |_| { let name = name.clone(); shared.change(false, move |p| p.function = Some(name)); }}>
-                                <code>{ &n.name }</code><span class="n">{ format!("{} {}", format_value(n.weight, &d.unit), share(n.weight)) }</span>
+                                <code>{ &n.name }</code><span class="n"><span>{ format_value(n.weight, &d.unit) }</span><span>{ share(n.weight) }</span></span>
                             </button></li>
                         }
                     }) }

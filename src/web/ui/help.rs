@@ -1,6 +1,7 @@
 //! The table of keys.
 
 use crate::web::dom;
+use wasm_bindgen::JsCast;
 use yew::prelude::*;
 
 const KEYS: &[(&str, &str)] = &[
@@ -29,10 +30,25 @@ pub struct HelpProps {
 /// A dialog with the keys.
 #[component]
 pub fn Help(props: &HelpProps) -> Html {
-    use_effect_with((), |()| dom::focus("#help button"));
+    // The keyboard goes to the dialog and back to where it was.
+    use_effect_with((), |()| {
+        let before = dom::document().active_element().and_then(|e| e.dyn_into::<web_sys::HtmlElement>().ok());
+        dom::focus("#help button");
+        move || {
+            if let Some(before) = before {
+                let _ = before.focus();
+            }
+        }
+    });
+    // Its only control keeps the keyboard: behind it is what the dialog covers.
+    let keep = |e: KeyboardEvent| {
+        if e.key() == "Tab" {
+            e.prevent_default();
+        }
+    };
     html! {
-        <div id="help" class="help" role="dialog" aria-modal="true" aria-label="Keys">
-            <div>
+        <div id="help" class="help" role="dialog" aria-modal="true" aria-label="Keys" onkeydown={keep} onclick={props.close.reform(|_| ())}>
+            <div onclick={|e: MouseEvent| e.stop_propagation()}>
                 <h2>{ "Keys" }</h2>
                 <table>
                     { for KEYS.iter().map(|(key, what)| html! { <tr><th scope="row"><kbd>{ *key }</kbd></th><td>{ *what }</td></tr> }) }

@@ -126,7 +126,7 @@ fn key_entry(s: &Shared, data: &LabelsData, key: &LabelKey) -> Html {
                 { for key.values.iter().map(|(value, weight)| html! {
                     <li><button data-label-value={value.clone()} title={format!("{} = {value}", key.key)} onclick={filter(Wanted::Value(value.clone()))}>
                         <code>{ if value.is_empty() { "(empty)" } else { value } }</code>
-                        <span class="n">{ format!("{} {}", format_value(*weight, &data.unit), share(*weight)) }</span>
+                        <span class="n"><span>{ format_value(*weight, &data.unit) }</span><span>{ share(*weight) }</span></span>
                     </button></li>
                 }) }
             </ul>

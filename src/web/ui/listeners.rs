@@ -59,7 +59,7 @@ pub fn listen(ctx: &Context<App>) -> Vec<EventListener> {
             link.send_message(Msg::Key(e.clone()));
         }
     };
-    vec![
+    let mut listeners = vec![
         on("drop", Box::new(drop)),
         on("dragover", Box::new(over)),
         on("dragleave", Box::new(leave)),
@@ -67,5 +67,11 @@ pub fn listen(ctx: &Context<App>) -> Vec<EventListener> {
         on("hashchange", Box::new(hash)),
         on("popstate", Box::new(again)),
         on("keydown", Box::new(key)),
-    ]
+    ];
+    // Canvases take their colours from the style sheet when they draw: they must draw again when the system turns dark.
+    if let Ok(Some(query)) = window.match_media("(prefers-color-scheme: dark)") {
+        let link = ctx.link().clone();
+        listeners.push(EventListener::new(&query, "change", move |_| link.send_message(Msg::Recolour)));
+    }
+    listeners
 }

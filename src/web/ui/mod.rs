@@ -72,6 +72,8 @@ pub enum Msg {
     Help(bool),
     /// Light, dark, as the system.
     Theme,
+    /// The system turned dark or light.
+    Recolour,
     /// Other settings of the rules, as lines of the address.
     Settings(Vec<String>),
     /// The rules were run again.
@@ -277,6 +279,7 @@ impl Component for App {
             Msg::Dragging(dragging) => {
                 let changed = self.dragging != dragging;
                 self.dragging = dragging;
+                dom::set_root("dragging", dragging.then_some(""));
                 return changed;
             }
             Msg::Sample(name) => {
@@ -300,6 +303,7 @@ impl Component for App {
                 // Canvases take their colours from the style sheet when they draw.
                 self.generation += 1;
             }
+            Msg::Recolour => self.generation += 1,
             Msg::Settings(lines) => {
                 if lines == self.place.settings {
                     return false;
@@ -376,7 +380,8 @@ impl Component for App {
                         <button class="plain" aria-label="Dismiss" onclick={link.callback(|_| Msg::Say(String::new()))}>{ "×" }</button>
                     </div>
                 }
-                if self.dragging {
+                // Where both sides can be dropped on, the two slots are lit instead.
+                if self.dragging && (self.summary.is_none() || self.loading.is_some() || self.place.view != View::Compare) {
                     <div class="drop-cover" aria-hidden="true"><p>{ "Drop to open" }</p></div>
                 }
                 if self.help {

@@ -109,12 +109,21 @@ pub fn Verdicts(props: &VerdictProps) -> Html {
             <summary>{ format!("{} ({})", if clear { "Checked, nothing found" } else { "Not checked" }, of.len()) }</summary>
             { for groups.iter().map(|(title, rules)| html! {
                 <section>
-                    <h4>{ title }<span class="count">{ format!(" {}", rules.len()) }</span></h4>
-                    <ul>{ for rules.iter().map(|(doc, over)| html! { <RuleEntry key={doc.id.clone()} shared={s.clone()} rule={doc.id.clone()} over={over.to_string()} /> }) }</ul>
+                    <h4>{ title }<span class="count">{ format!(" {}{}", rules.len(), common(rules).map(|over| format!(", over {over}")).unwrap_or_default()) }</span></h4>
+                    <ul>{ for rules.iter().map(|(doc, over)| {
+                        let over = if common(rules).is_some() { String::new() } else { over.to_string() };
+                        html! { <RuleEntry key={doc.id.clone()} shared={s.clone()} rule={doc.id.clone()} {over} /> }
+                    }) }</ul>
                 </section>
             }) }
         </details>
     }
+}
+
+/// The amount of data that all rules of a group looked at, if it is the same: it is said once.
+fn common<'a>(rules: &[(&RuleDoc, &'a str)]) -> Option<&'a str> {
+    let (_, first) = rules.first()?;
+    (!first.is_empty() && rules.iter().all(|(_, over)| over == first)).then_some(*first)
 }
 
 /// `because no file holds spans` as a heading: `No file holds spans`.

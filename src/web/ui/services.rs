@@ -39,8 +39,8 @@ fn Tables(props: &ViewProps) -> Html {
             <div class="toolbar">
                 { critical::switch(s) }
                 <Search shared={s.clone()} label="Filter services and operations" />
-                if let Some(service) = &s.place.service {
-                    <button onclick={ let s = s.clone(); move |_| s.change(false, |p| { p.service = None; p.operation = None; }) }>{ format!("{service} ×") }</button>
+                if let Some(service) = s.place.service.as_ref().filter(|_| s.place.operation.is_none()) {
+                    <button class="chip" aria-label={format!("Show all services, not only {service}")} onclick={ let s = s.clone(); move |_| s.change(false, |p| { p.service = None; p.operation = None; }) }>{ format!("{service} ×") }</button>
                 }
             </div>
             { body }
@@ -50,9 +50,11 @@ fn Tables(props: &ViewProps) -> Html {
 
 fn tables(s: &Shared, data: &ServicesData) -> Html {
     let text = s.place.search.clone().unwrap_or_default().to_lowercase();
+    // A chosen operation is marked among all others; a chosen service alone filters.
+    let only = s.place.service.as_deref().filter(|_| s.place.operation.is_none());
     let wanted = |r: &&RedRow| {
         (text.is_empty() || r.service.to_lowercase().contains(&text) || r.operation.to_lowercase().contains(&text))
-            && (s.place.service.is_none() || s.place.service.as_deref() == Some(r.service.as_str()) || r.operation.is_empty())
+            && (only.is_none() || only == Some(r.service.as_str()) || r.operation.is_empty())
     };
     let (column, down) = s.place.sort.as_deref().map_or(("sum", true), |k| k.strip_prefix('-').map_or((k, false), |k| (k, true)));
     let mut operations: Vec<&RedRow> = data.operations.iter().filter(wanted).collect();
@@ -71,14 +73,14 @@ fn tables(s: &Shared, data: &ServicesData) -> Html {
     });
     let edge = |e: &&EdgeRow| {
         (text.is_empty() || e.from.to_lowercase().contains(&text) || e.to.to_lowercase().contains(&text))
-            && s.place.service.as_ref().is_none_or(|n| *n == e.from || *n == e.to)
+            && only.is_none_or(|n| n == e.from || n == e.to)
     };
     let edges: Vec<&EdgeRow> = data.edges.iter().filter(edge).collect();
     let selected = s.place.operation.as_ref().zip(s.place.service.as_ref());
     html! {
         <div class="with-inspector">
             <div class="columns">
-                { critical::where_time(data) }
+                { critical::where_time(s, data) }
                 <h2>{ format!("Services ({})", data.services.len()) }</h2>
                 { red_table(s, data, &data.services.iter().filter(wanted).collect::<Vec<_>>(), false) }
                 <h2>{ format!("Operations ({})", operations.len()) }</h2>
@@ -150,18 +152,24 @@ fn red_table(s: &Shared, data: &ServicesData, rows: &[&RedRow], operations: bool
     let critical = |r: &RedRow| if data.whole_ns > 0.0 { r.critical_ns / data.whole_ns } else { 0.0 };
     let header = |key: &'static str, label: &'static str| {
         let shared = s.clone();
-        let next = if s.place.sort.as_deref() == Some(&format!("-{key}")) { key.to_string() } else { format!("-{key}") };
+        let next = if s.place.sort.as_deref().unwrap_or("-sum") == format!("-{key}") { key.to_string() } else { format!("-{key}") };
         if operations {
-            html! { <th class="n"><button class="plain" onclick={move |_| { let next = next.clone(); shared.change(true, move |p| p.sort = Some(next)); }}>{ label }</button></th> }
+            let own = s.place.sort.as_deref().unwrap_or("-sum");
+            let (state, arrow) = match own.strip_prefix('-') {
+                Some(k) if k == key => ("descending", " ▾"),
+                _ if own == key => ("ascending", " ▴"),
+                _ => ("none", ""),
+            };
+            html! { <th class={classes!("n", (key == "sum").then_some("optional"))} aria-sort={state}><button class="plain" onclick={move |_| { let next = next.clone(); shared.change(true, move |p| p.sort = Some(next)); }}>{ label }{ arrow }</button></th> }
         } else {
-            html! { <th class="n">{ label }</th> }
+            html! { <th class={classes!("n", (key == "sum").then_some("optional"))}>{ label }</th> }
         }
     };
     html! {
         <table class="wide">
             <thead><tr>
                 <th>{ "Service" }</th>if operations { <th>{ "Operation" }</th> }
-                { header("calls", "Calls") }<th class="n">{ "Rate" }</th>{ header("errors", "Errors") }
+                { header("calls", "Calls") }<th class="n optional">{ "Rate" }</th>{ header("errors", "Errors") }
                 { header("p50", "p50") }{ header("p95", "p95") }{ header("p99", "p99") }{ header("sum", "Sum") }{ header("critical", "Critical path") }
             </tr></thead>
             <tbody>{ for rows.iter().take(SHOWN).map(|r| {
@@ -174,18 +182,18 @@ fn red_table(s: &Shared, data: &ServicesData, rows: &[&RedRow], operations: bool
                         p.operation = (!operation.is_empty()).then_some(operation);
                     });
                 };
-                let rate = if seconds > 0.0 { format!("{:.3}/s", r.calls as f64 / seconds) } else { String::new() };
+                let rate = if seconds > 0.0 { format!("{}/s", format_count(r.calls as f64 / seconds)) } else { String::new() };
                 html! {
                     <tr class={classes!(current.then_some("current"))}>
                         <td>if operations { { &r.service } } else { <button class="plain link" onclick={choose.clone()}>{ if r.service.is_empty() { "(unknown)" } else { r.service.as_str() } }</button> }</td>
                         if operations { <td><button class="plain link" onclick={choose}>{ &r.operation }</button></td> }
                         <td class="n">{ format_count(r.calls as f64) }</td>
-                        <td class="n">{ rate }</td>
+                        <td class="n optional">{ rate }</td>
                         <td class={classes!("n", (r.errors > 0).then_some("bad"))}>{ if r.errors > 0 { format!("{} ({})", r.errors, format_share(r.errors as f64 / r.calls as f64)) } else { "0".to_string() } }</td>
                         <td class="n">{ trace_link(s, &r.median, format_ns(r.p50_ns)) }</td>
                         <td class="n">{ format_ns(r.p95_ns) }</td>
                         <td class="n">{ trace_link(s, &r.worst, format_ns(r.p99_ns)) }</td>
-                        <td class="n">{ format_ns(r.sum_ns) }</td>
+                        <td class="n optional">{ format_ns(r.sum_ns) }</td>
                         <td class="n bar-cell-td" style={format!("background-size:{:.1}% 100%", critical(r) * 100.0)} title="Of the time that requests take, on their critical paths">{ format_share(critical(r)) }</td>
                     </tr>
                 }

@@ -59,6 +59,13 @@ impl Shared {
         SampleQuery { profile, value, thread, labels: self.place.labels.clone(), group: self.place.group.clone() }
     }
 
+    /// The colour of a service, the same in every view. The first eight services of the session have one each.
+    pub fn service_colour(&self, name: &str) -> String {
+        let at = self.summary.service_names.iter().position(|n| n == name);
+        let at = at.unwrap_or_else(|| (crate::base::hash::hash_bytes(name.as_bytes()) % 8) as usize);
+        format!("var(--span-{})", at % 8)
+    }
+
     /// Changes a threshold of a rule; `None` for its default.
     pub fn set_threshold(&self, rule: &str, threshold: &str, value: Option<f64>) {
         let mut lines = self.place.settings.clone();

@@ -48,7 +48,7 @@ fn List(props: &ViewProps) -> Html {
             _ => "none",
         };
         html! {
-            <th class="n" aria-sort={state}><button class="plain" onclick={move |_| { let next = next.clone(); shared.change(true, move |p| p.sort = Some(next)); }}>
+            <th class={classes!("n", (key == TraceSort::Start).then_some("narrow-off"))} aria-sort={state}><button class="plain" onclick={move |_| { let next = next.clone(); shared.change(true, move |p| p.sort = Some(next)); }}>
                 { label }{ match state { "descending" => " ▾", "ascending" => " ▴", _ => "" } }
             </button></th>
         }
@@ -64,13 +64,13 @@ fn List(props: &ViewProps) -> Html {
                     <table class="wide traces-list">
                         <thead><tr>
                             { header(TraceSort::Duration, "Duration") }
-                            <th>{ "Root" }</th>
-                            { header(TraceSort::Spans, "Spans") }<th class="n">{ "Services" }</th>{ header(TraceSort::Errors, "Errors") }<th class="n">{ "Depth" }</th>
+                            <th class="main">{ "Root" }</th>
+                            { header(TraceSort::Spans, "Spans") }<th class="n narrow-off">{ "Services" }</th>{ header(TraceSort::Errors, "Errors") }<th class="n optional" title="Spans on the longest way from the root">{ "Depth" }</th>
                             { header(TraceSort::Start, "Start (UTC)") }
                         </tr></thead>
                         <tbody>{ for list.rows.iter().map(|r| row(s, r, longest)) }</tbody>
                     </table>
-                    if list.rows.is_empty() { <p class="empty">{ "No trace matches the search." }</p> }
+                    if list.rows.is_empty() { <p class="empty">{ "No trace matches the search. " }<button onclick={ let s = s.clone(); move |_| s.change(true, |p| p.search = None) }>{ "Show all" }</button></p> }
                     if pages > 1 {
                         <p class="actions">
                             <button disabled={*page == 0} onclick={ let page = page.clone(); move |_| page.set(page.saturating_sub(1)) }>{ "Previous" }</button>
@@ -84,14 +84,14 @@ fn List(props: &ViewProps) -> Html {
     };
     let count = answer.value().map_or(String::new(), |l| {
         if l.matching == l.all {
-            format!("{} traces", format_count(f64::from(l.all)))
+            format!("{} {}", format_count(f64::from(l.all)), if l.all == 1 { "trace" } else { "traces" })
         } else {
-            format!("{} of {} traces", l.matching, l.all)
+            format!("{} of {} traces", format_count(f64::from(l.matching)), format_count(f64::from(l.all)))
         }
     });
     html! {
         <div class="traces">
-            <div class="toolbar"><Search shared={s.clone()} label="Search service, operation, trace id" /><span class="dim">{ count }</span></div>
+            <div class="toolbar"><Search shared={s.clone()} label="Search service, operation, trace id" /><span class="dim" role="status">{ count }</span></div>
             { body }
         </div>
     }
@@ -112,10 +112,10 @@ fn row(s: &Shared, r: &TraceRow, longest: f64) -> Html {
             <td class="n bar-cell-td" style={format!("background-size:{share:.1}% 100%")}>{ format_ns(r.duration_ns) }</td>
             <td><button class="plain link" title={r.id.clone()}><b>{ &r.service }</b>{ " " }{ &r.operation }</button></td>
             <td class="n">{ format_count(f64::from(r.spans)) }</td>
-            <td class="n">{ r.services }</td>
+            <td class="n narrow-off">{ r.services }</td>
             <td class={classes!("n", (r.errors > 0).then_some("bad"))}>{ r.errors }</td>
-            <td class="n">{ r.depth }</td>
-            <td class="n dim">{ &r.start }</td>
+            <td class="n optional">{ r.depth }</td>
+            <td class="n dim narrow-off">{ &r.start }</td>
         </tr>
     }
 }

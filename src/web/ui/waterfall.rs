@@ -86,6 +86,11 @@ fn back(s: &Shared) -> Html {
     html! { <button onclick={move |_| shared.change(false, |p| { (p.trace, p.span, p.search, p.zoom, p.clocks) = (None, None, None, None, None); p.changes.clear(); })}>{ "‹ All traces" }</button> }
 }
 
+/// `1 span`, `2,000 spans`.
+fn counted(n: u32, what: &str) -> String {
+    format!("{} {what}{}", format_count(f64::from(n)), if n == 1 { "" } else { "s" })
+}
+
 /// Compares by identity: a trace is decoded once.
 #[derive(Clone)]
 struct Data(Rc<TraceData>);
@@ -200,11 +205,11 @@ fn Rows(props: &RowsProps) -> Html {
             <div class="toolbar">
                 { back(s) }
                 <b>{ format!("{} {}", r.service, r.operation) }</b>
-                <span class="dim">{ format!("{} · {} spans · {} services · {} errors · {}", format_ns(r.duration_ns), format_count(f64::from(r.spans)), r.services, r.errors, r.start) }</span>
+                <span class="dim">{ format!("{} · {} · {} · {} · {}", format_ns(r.duration_ns), counted(r.spans, "span"), counted(r.services, "service"), counted(r.errors, "error"), r.start) }</span>
                 <span class="space"></span>
                 { clock_switch(s, &data) }
                 <Search shared={s.clone()} label="Search spans" />
-                if let Some(found) = found { <span class="matched" role="status">{ format!("{found} spans match") }</span> }
+                if let Some(found) = found { <span class="matched" role="status">{ format!("{} match{}", counted(found as u32, "span"), if found == 1 { "es" } else { "" }) }</span> }
             </div>
             if !s.place.changes.is_empty() {
                 <Bar shared={s.clone()} trace={r.id.clone()} align={aligned(s)} tried={ let tried = tried.clone(); Callback::from(move |t| tried.set(t)) } />
@@ -237,9 +242,8 @@ fn Rows(props: &RowsProps) -> Html {
     }
 }
 
-fn colour(data: &TraceData, row: usize) -> String {
-    let name = data.texts.get(data.service[row]);
-    format!("var(--span-{})", crate::base::hash::hash_bytes(name.as_bytes()) % 8)
+fn colour(s: &Shared, data: &TraceData, row: usize) -> String {
+    s.service_colour(data.texts.get(data.service[row]))
 }
 
 /// Critical time by service and operation.
@@ -260,7 +264,7 @@ fn critical_list(s: &Shared, data: &TraceData) -> Html {
                 html! {
                     <li><button onclick={move |_| { let id = id.clone(); shared.change(false, move |p| p.span = Some(id)); }}>
                         <span class="clip">{ format!("{} {}", data.texts.get(*service), data.texts.get(*operation)) }</span>
-                        <span class="n">{ format!("{} {}", format_ns(*sum), format_share(if data.head.critical_ns > 0.0 { sum / data.head.critical_ns } else { 0.0 })) }</span>
+                        <span class="n"><span>{ format_ns(*sum) }</span><span>{ format_share(if data.head.critical_ns > 0.0 { sum / data.head.critical_ns } else { 0.0 }) }</span></span>
                     </button></li>
                 }
             }) }
@@ -288,7 +292,7 @@ fn minimap(s: &Shared, data: &TraceData, window: (f64, f64), total: f64) -> Html
             <svg viewBox={format!("0 0 1000 {height}")} preserveAspectRatio="none">
                 { for (0..n).step_by(step).enumerate().map(|(at, row)| html! {
                     <rect x={format!("{:.2}", data.start[row] / total * 1000.0)} y={format!("{:.2}", at as f64 * line)}
-                        width={format!("{:.2}", (data.duration[row] / total * 1000.0).max(0.7))} height={format!("{:.2}", (line * 0.8).clamp(0.3, 6.0))} fill={colour(data, row)} />
+                        width={format!("{:.2}", (data.duration[row] / total * 1000.0).max(0.7))} height={format!("{:.2}", (line * 0.8).clamp(0.3, 6.0))} fill={colour(s, data, row)} />
                 }) }
                 if window.1 - window.0 < total {
                     <rect class="outside" x="0" y="0" width={format!("{:.2}", window.0 / total * 1000.0)} height={height.to_string()} />
@@ -343,7 +347,7 @@ fn span_row(
     ];
     let from = critical.partition_point(|c| data.critical_row[*c as usize] < row);
     let own = critical[from..].iter().take_while(|c| data.critical_row[**c as usize] == row);
-    let colour = colour(data, i);
+    let colour = colour(s, data, i);
     // With changes the bar of the replay lies over that of the file.
     let new = tried.and_then(|t| Some((*t.0.start.get(i)?, t.0.start.get(i)? + t.0.duration.get(i)?)));
     let changed = tried.is_some_and(|t| t.0.rows.binary_search(&row).is_ok());

@@ -156,9 +156,13 @@ pub fn Buttons(props: &Props) -> Html {
             }));
         })
     };
+    // By the button or by Enter in its field.
     let act = |make: Box<dyn Fn() -> String>| {
         let s = s.clone();
-        Callback::from(move |_: MouseEvent| add(&s, make()))
+        Callback::from(move |e: SubmitEvent| {
+            e.prevent_default();
+            add(&s, make());
+        })
     };
     let own = |word: &'static str| {
         let spans = spans.clone();
@@ -180,26 +184,27 @@ pub fn Buttons(props: &Props) -> Html {
                     { for choices.iter().filter(|(key, _)| possible(key)).map(|(key, label)| html! { <option value={*key} selected={*key == chosen}>{ label }</option> }) }
                 </select>
             }
-            <p class="actions">
-                <button data-try="zero" onclick={own("zero")} title="They take no time: removed, or answered by a cache">{ if count > 1 { "they are gone" } else { "it is gone" } }</button>
+            <div class="actions">
+                <form onsubmit={own("zero")}><button data-try="zero" title="They take no time: removed, or answered by a cache">{ if count > 1 { "they are gone" } else { "it is gone" } }</button></form>
                 if count > 1 {
-                    <button data-try="batch" onclick={own("batch")} title="One call does the work of all">{ "one call for all" }</button>
+                    <form onsubmit={own("batch")}><button data-try="batch" title="One call does the work of all">{ "one call for all" }</button></form>
                 }
-            </p>
-            <p class="actions">
-                <button data-try="scale" onclick={with("scale", &factor)}>{ "takes" }</button>
+            </div>
+            <form class="actions" onsubmit={with("scale", &factor)}>
+                <button data-try="scale">{ if count > 1 { "each takes" } else { "it takes" } }</button>
                 <input type="number" min="0" step="0.1" value={factor.0} ref={factor.1.clone()} aria-label="Factor" /><span>{ "times as long" }</span>
-            </p>
+            </form>
             if count > 1 {
-                <p class="actions">
-                    <button data-try="parallel" onclick={with("parallel", &workers)}>{ "side by side" }</button>
+                <form class="actions" onsubmit={with("parallel", &workers)}>
+                    <button data-try="parallel">{ "side by side" }</button>
                     <input type="number" min="1" step="1" value={workers.0} ref={workers.1.clone()} aria-label="At once" /><span>{ "at once" }</span>
-                </p>
+                </form>
             }
-            <p class="actions">
-                <button data-try="rtt" onclick={slower} title="Every call to another service takes longer: a slower network">{ "every remote call" }</button>
+            <form class="actions" onsubmit={slower}>
+                <button data-try="rtt" title="Every call to another service takes longer: a slower network">{ "every remote call" }</button>
                 <input type="number" min="0" step="1" value={rtt.0} ref={rtt.1.clone()} aria-label="Milliseconds more" /><span>{ "ms longer" }</span>
-            </p>
+            </form>
+            <p class="dim">{ "The trace is replayed with the change; the line above the waterfall says what the request then takes." }</p>
         </section>
     }
 }
