@@ -86,6 +86,9 @@ fn one(s: &InspectSource, out: &mut String) {
             t.slices, t.instants, t.counters, t.flows, t.asyncs, t.threads, t.processes
         );
     }
+    if let Some(partial) = &s.partial {
+        let _ = writeln!(out, "  partial    {}", clean(&partial.text()));
+    }
     account(&s.ledger, out);
 }
 

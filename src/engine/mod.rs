@@ -1,6 +1,7 @@
 //! The engine: one session, requests in, responses out. The same in the page's worker and in the native command.
 
 pub mod parts;
+pub mod preview;
 pub mod protocol;
 pub mod views;
 pub mod warm;
@@ -14,6 +15,7 @@ pub use crate::findings::settings_lines::is_settings;
 use crate::formats::{Limits, Progress, folded_unit, input, symbolize};
 use crate::model::Session;
 use crate::model::ledger::Choice;
+use protocol::stage::Stage;
 use protocol::{Failure, Request};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -36,6 +38,8 @@ pub struct Engine {
     pub unit: Option<String>,
     /// Derived tables, by query.
     pub cache: views::Cache,
+    /// What is shown of a file that is still being read.
+    pub preview: Option<Box<preview::Preview>>,
 }
 
 impl Engine {
@@ -51,14 +55,20 @@ impl Engine {
 
     /// Gives names to addresses, links spans and accounts for what linking dropped.
     pub fn link(&mut self) {
+        self.link_telling(&mut |_| ());
+    }
+
+    fn link_telling(&mut self, tell: &mut dyn FnMut(Stage)) {
         self.cache = views::Cache::default();
         for session in [&mut self.session, &mut self.baseline] {
+            tell(Stage::Naming);
             symbolize::symbolize(session);
             if let Some(unit) = &self.unit {
                 // Units come from a closed list, by the command line's parser and by `Request::Interpret`.
                 let _ = folded_unit::interpret(session, unit);
             }
             session.symbols.stacks.seal();
+            tell(Stage::Linking);
             let report = session.traces.link();
             views::account::link_report(session, &report);
         }
@@ -98,14 +108,25 @@ impl Engine {
 
     /// Links, and runs the rules.
     pub fn finish(&mut self) {
-        self.link();
-        self.judge();
+        self.finish_telling(&mut |_, _, _| ());
+    }
+
+    /// As [`Engine::finish`], and tells before each step which one it is, how much of it is done and of how much.
+    pub fn finish_telling(&mut self, tell: &mut dyn FnMut(Stage, usize, usize)) {
+        self.end_preview();
+        self.link_telling(&mut |stage| tell(stage, 0, 0));
+        let all = findings::DETECTORS.len();
+        self.judge_telling(&mut |done, _| tell(Stage::Rules, done, all));
     }
 
     /// Runs the rules over what is linked, with the settings that are in force now.
     pub fn judge(&mut self) {
+        self.judge_telling(&mut |_, _| ());
+    }
+
+    fn judge_telling(&mut self, tell: &mut dyn FnMut(usize, &'static str)) {
         let cx = self.context();
-        let report = findings::run(&cx);
+        let report = findings::run_telling(&cx, tell);
         let (trees, comparison) = cx.into_parts();
         self.report = report;
         self.cache.selections.trees = trees;
@@ -132,6 +153,9 @@ impl Engine {
     /// # Errors
     /// [`Failure`] with a sentence for people when the request names something that does not exist.
     pub fn handle(&mut self, request: &Request) -> Result<Slabs, Failure> {
-        views::answer(self, request)
+        match self.preview.take() {
+            Some(preview) => self.answer_from(preview, request),
+            None => views::answer(self, request),
+        }
     }
 }

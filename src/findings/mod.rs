@@ -367,13 +367,30 @@ pub struct Report {
 
 /// Runs every rule.
 pub fn run(cx: &Context<'_>) -> Report {
+    run_telling(cx, &mut |_, _| ())
+}
+
+/// Runs every rule and tells before each how many were run and what it is called.
+pub fn run_telling(cx: &Context<'_>, tell: &mut dyn FnMut(usize, &'static str)) -> Report {
     let mut report = Report::default();
-    for detector in DETECTORS.iter().filter(|d| cx.settings.only.is_empty() || cx.settings.runs(d.rule().id)) {
+    for (done, detector) in DETECTORS.iter().enumerate() {
+        tell(done, detector.rule().name);
+        report.run(*detector, cx);
+    }
+    tell(DETECTORS.len(), "");
+    report.rank(cx);
+    report
+}
+impl Report {
+    fn run(&mut self, detector: &dyn Detector, cx: &Context<'_>) {
         let rule = detector.rule();
+        if !cx.settings.only.is_empty() && !cx.settings.runs(rule.id) {
+            return;
+        }
         if !cx.settings.runs(rule.id) {
             let reason = "because it is switched off in the settings".to_string();
-            report.verdicts.push(RuleVerdict { rule: rule.id.to_string(), status: RuleStatus::NotChecked, over: String::new(), reason });
-            continue;
+            self.verdicts.push(RuleVerdict { rule: rule.id.to_string(), status: RuleStatus::NotChecked, over: String::new(), reason });
+            return;
         }
         let verdict = match detector.detect(cx) {
             Outcome::NotChecked(reason) => {
@@ -381,27 +398,30 @@ pub fn run(cx: &Context<'_>) -> Report {
             }
             Outcome::Checked { findings, over } => {
                 let status = if findings.is_empty() { RuleStatus::Clear } else { RuleStatus::Fired };
-                report.findings.extend(findings);
+                self.findings.extend(findings);
                 RuleVerdict { rule: rule.id.to_string(), status, over, reason: String::new() }
             }
         };
-        report.verdicts.push(verdict);
+        self.verdicts.push(verdict);
     }
-    cpu_evidence::add(cx, &mut report.findings);
-    report.findings.sort_by(order);
-    // The registry lists general rules before special ones.
-    let specific = |rule: &str| DETECTORS.iter().position(|d| d.rule().id == rule).unwrap_or(0) as u32;
-    report.findings = merge::merge(cx.session, std::mem::take(&mut report.findings), &specific);
-    report.findings.sort_by(order);
-    for (i, finding) in report.findings.iter_mut().enumerate() {
-        finding.id = format!("f-{}", i + 1);
-        try_it::link(cx.session, finding);
-        if finding.query.is_empty() {
-            finding.query = query(cx, finding.rule);
+
+    /// Merges, sorts and completes what the rules found.
+    fn rank(&mut self, cx: &Context<'_>) {
+        cpu_evidence::add(cx, &mut self.findings);
+        self.findings.sort_by(order);
+        // The registry lists general rules before special ones.
+        let specific = |rule: &str| DETECTORS.iter().position(|d| d.rule().id == rule).unwrap_or(0) as u32;
+        self.findings = merge::merge(cx.session, std::mem::take(&mut self.findings), &specific);
+        self.findings.sort_by(order);
+        for (i, finding) in self.findings.iter_mut().enumerate() {
+            finding.id = format!("f-{}", i + 1);
+            try_it::link(cx.session, finding);
+            if finding.query.is_empty() {
+                finding.query = query(cx, finding.rule);
+            }
         }
+        self.usable = usable::usable(cx, &self.verdicts);
     }
-    report.usable = usable::usable(cx, &report.verdicts);
-    report
 }
 
 /// The command that runs one rule over the same files with the same thresholds.

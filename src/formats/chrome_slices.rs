@@ -56,7 +56,7 @@ pub struct Slices {
     pub asyncs: Asyncs,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Track {
     pid: i64,
     tid: i64,
@@ -167,6 +167,17 @@ impl Slices {
             to.marks.extend(track.marks.iter().map(|(time, mark, name)| (*time, *mark, landed.string(*name))));
         }
         self.processes.extend(next.processes.into_iter().map(|(pid, name)| (number(pid), name)));
+    }
+
+    /// The synchronous slices so far, for a look at them while more come.
+    pub fn synchronous(&self) -> Slices {
+        Slices {
+            tracks: self.tracks.clone(),
+            by_id: self.by_id.clone(),
+            processes: self.processes.clone(),
+            texts: self.texts.clone(),
+            asyncs: Asyncs::default(),
+        }
     }
 
     /// Writes what [`Slices::unpack`] reads.

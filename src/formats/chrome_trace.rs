@@ -179,6 +179,18 @@ impl PartReader for Reader {
         self.profiles.finish(&mut self.slices, &names, import);
     }
 
+    fn preview(&self, import: &mut Import<'_>) {
+        self.slices.synchronous().finish(self.counts, import);
+        // Slices lie in no order of time, so that a chart of some of them would have holes that are none.
+        for profile in import.session.profiles.iter_mut().filter(|p| p.source == import.source) {
+            profile.fold();
+        }
+    }
+
+    fn makes_stacks(&self) -> bool {
+        true
+    }
+
     fn pack(&self, out: &mut Packer) {
         out.number(self.counts.instants);
         out.number(self.counts.counters);

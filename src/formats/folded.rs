@@ -8,6 +8,7 @@ use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::StackId;
 use crate::base::pack::{Packer, Unpacker};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
+use crate::model::fold::Groups;
 use crate::model::join::Landed;
 use crate::model::profile::{Profile, ValueKind, ValueType};
 use crate::model::symbols::{FRAME_INLINED, FUNC_KERNEL, FrameKey, FuncKey};
@@ -232,6 +233,10 @@ impl PartReader for Reader {
         std::mem::take(self).store(import);
     }
 
+    fn preview(&self, import: &mut Import<'_>) {
+        self.folded().store(import);
+    }
+
     fn pack(&self, out: &mut Packer) {
         out.number(self.columns.unwrap_or(1) as u64);
         out.column(&self.stacks);
@@ -244,6 +249,19 @@ impl PartReader for Reader {
 }
 
 impl Reader {
+    /// The same weights with one row per stack.
+    fn folded(&self) -> Reader {
+        let groups = Groups::by_numbers(self.stacks.len(), |row| (self.stacks[row].0, 0, 0));
+        let digits = self.values.iter().flatten().map(|(_, digits)| *digits).max().unwrap_or(0);
+        let sums = |column: &Vec<(i64, u32)>| {
+            let scaled: Vec<i64> = column.iter().map(|(v, d)| v.saturating_mul(10_i64.pow(digits - d))).collect();
+            let sums = if scaled.is_empty() { Vec::new() } else { groups.sums(&scaled) };
+            sums.into_iter().map(|sum| (sum, digits)).collect()
+        };
+        let values = [sums(&self.values[0]), sums(&self.values[1])];
+        Reader { number: self.number, columns: self.columns, stacks: groups.firsts(&self.stacks), values, ..Reader::default() }
+    }
+
     /// Settles the number of columns and reads the lines that waited for it.
     fn decide(&mut self, import: &mut Import<'_>) {
         if self.columns.is_none() {

@@ -11,13 +11,22 @@ use super::stream::Counting;
 use super::{Import, ImportError, Limits, PREFIX_BYTES, Prefix, Progress, Sniff, archive, detect, input, unwrap};
 use crate::base::ids::SourceId;
 use crate::base::pack::{Packer, Unpacker};
+use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::join::Landed;
 use crate::model::ledger::Ledger;
-use crate::model::{Session, Source, TimelineCounts, parcel};
+use crate::model::profile::Profile;
+use crate::model::symbols::Symbols;
+use crate::model::{ReadInPart, Session, Source, TimelineCounts, parcel};
 use std::any::Any;
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read};
 use std::rc::Rc;
+
+const STOPPED: DiagnosticCode = DiagnosticCode {
+    code: "reading/stopped",
+    level: Level::DataLoss,
+    message: "Reading was stopped on request: the rest of the file is not in the tables, and nothing is known of what it holds.",
+};
 
 /// Formats whose files can be cut.
 pub trait InParts: Sync {
@@ -40,6 +49,13 @@ pub trait PartReader: Any + Send {
     fn join(&mut self, next: Box<dyn Any>, landed: &Landed, import: &mut Import<'_>);
     /// Stores the profile, once everything is read.
     fn finish(&mut self, import: &mut Import<'_>);
+    /// Stores what the profile would be if nothing more came, without times, and changes nothing of what was gathered. Texts
+    /// must not be added to the session. Readers of spans store nothing: those are in the tables already.
+    fn preview(&self, _: &mut Import<'_>) {}
+    /// Whether [`PartReader::preview`] makes stacks, which reading and joining do not.
+    fn makes_stacks(&self) -> bool {
+        false
+    }
     /// Writes what was gathered.
     fn pack(&self, out: &mut Packer);
 }
@@ -289,6 +305,31 @@ impl Joiner {
         None
     }
 
+    /// What the profiles of the file would be if it ended with the last part that was added. The tables stay as they are; the
+    /// symbols that these profiles refer to come with them where they are not those of the session.
+    pub fn preview(&self, session: &mut Session) -> (Vec<Profile>, Option<Symbols>) {
+        let (profiles, before) = (session.profiles.len(), session.symbols.stacks.len());
+        // Stacks that only a preview makes would change the order of those that the whole file makes.
+        let symbols = self.reader.makes_stacks().then(|| session.symbols.clone());
+        with_import(session, self.source, &self.file, &mut Ledger::default(), |import| self.reader.preview(import));
+        debug_assert!(symbols.is_some() || session.symbols.stacks.len() == before, "a preview makes stacks and does not say so");
+        let made = symbols.map(|symbols| std::mem::replace(&mut session.symbols, symbols));
+        (session.profiles.split_off(profiles), made)
+    }
+
+    /// Ends the file here: the user has seen enough of it. What was added stays, and its source says how much that is.
+    pub fn stop(&mut self, session: &mut Session) {
+        if self.at == u64::MAX {
+            return;
+        }
+        let source = &mut session.sources[self.source.index()];
+        let why = "reading was stopped on request".to_string();
+        let read = self.at.min(source.bytes);
+        self.ledger.diagnostics.report(STOPPED, At::Byte(read), &format!("{read} of {} bytes were read", source.bytes));
+        source.partial = Some(ReadInPart { read, of: source.bytes, why });
+        self.at = u64::MAX;
+    }
+
     /// A part could not be had: what follows it is left aside.
     pub fn fail(&mut self, error: &ImportError) {
         if self.at != u64::MAX {
@@ -305,6 +346,11 @@ impl Joiner {
         source.timeline = timeline;
         source.has_spans = has_spans;
         source.error = self.error;
+        if let Some(partial) = &source.partial {
+            // Of the forms in which a profile may be taken away some have a place for remarks.
+            let remark = format!("partial: {}", partial.text());
+            session.profiles.iter_mut().filter(|p| p.source == self.source).for_each(|p| p.comments.push(remark.clone()));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::base::ids::{StackId, ThreadId};
 use crate::base::pack::{Packer, Unpacker};
 use crate::model::branches::{Branch, BranchTable};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
+use crate::model::fold::Groups;
 use crate::model::join::Landed;
 use crate::model::profile::{Profile, Thread, ValueKind, ValueType};
 use std::collections::HashMap;
@@ -30,6 +31,8 @@ pub struct Event {
     thread: Vec<ThreadId>,
     time_ns: Vec<i64>,
     period: Vec<i64>,
+    /// How many samples each row stands for; empty as long as that is one each.
+    count: Vec<i64>,
     with_time: u64,
     with_period: u64,
     branches: BranchTable,
@@ -52,6 +55,27 @@ impl Event {
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.stack.len()
+    }
+
+    /// How many samples its rows stand for.
+    fn samples(&self) -> u64 {
+        if self.count.is_empty() { self.stack.len() as u64 } else { self.count.iter().sum::<i64>() as u64 }
+    }
+
+    /// The same weights with one row per stack and thread, without times and branches.
+    fn folded(&self) -> Event {
+        let groups = Groups::by_numbers(self.stack.len(), |row| (self.stack[row].0, self.thread[row].0, 0));
+        let ones = vec![1; if self.count.is_empty() { self.stack.len() } else { 0 }];
+        Event {
+            name: self.name.clone(),
+            stack: groups.firsts(&self.stack),
+            thread: groups.firsts(&self.thread),
+            period: groups.sums(&self.period),
+            count: groups.sums(if self.count.is_empty() { &ones } else { &self.count }),
+            with_period: self.with_period,
+            crowded: self.crowded,
+            ..Event::default()
+        }
     }
 
     /// Appends a branch to the last sample; newest first.
@@ -135,11 +159,17 @@ impl Found {
         }
     }
 
+    /// What was found so far, with one row per stack and thread of each event.
+    pub fn folded(&self) -> Found {
+        let events = self.events.iter().map(Event::folded).collect();
+        Found { events, threads: self.threads.clone(), ..Found::new(self.format) }
+    }
+
     /// Stores one profile per event: weights of different events are never summed.
     pub fn finish(self, import: &mut Import<'_>) {
         // The event with most samples is shown first.
         let mut order: Vec<usize> = (0..self.events.len()).collect();
-        order.sort_by_key(|&e| (std::cmp::Reverse(self.events[e].stack.len()), e));
+        order.sort_by_key(|&e| (std::cmp::Reverse(self.events[e].samples()), e));
         if order.len() > 1 {
             let names: Vec<&str> = order.iter().map(|&e| self.events[e].name.as_str()).collect();
             import.choose("event", names[0], &names[1..], "Events are never mixed; the one with most samples is shown first.");
@@ -165,6 +195,7 @@ impl Found {
             out.column(&e.thread);
             out.column(&e.time_ns);
             out.column(&e.period);
+            out.column(&e.count);
             out.number(e.with_time);
             out.number(e.with_period);
             e.branches.pack(out);
@@ -187,6 +218,7 @@ pub fn unpack(from: &mut Unpacker<'_>, format: &'static str) -> Option<Found> {
             thread: from.column()?,
             time_ns: from.column()?,
             period: from.column()?,
+            count: from.column()?,
             with_time: from.number()?,
             with_period: from.number()?,
             branches: BranchTable::unpack(from)?,
@@ -226,17 +258,17 @@ fn elapsed(thread: &[ThreadId], time_ns: &[i64], threads: usize) -> Vec<i64> {
 }
 
 fn push_profile(event: Event, threads: &[Thread], format: &'static str, import: &mut Import<'_>) {
-    let samples = event.stack.len();
+    let samples = event.samples();
     let clock = event.name.split(':').next().is_some_and(|base| matches!(base, "cpu-clock" | "task-clock"));
     let unit = if clock { "nanoseconds" } else { "count" };
     let mut types = vec![ValueType { name: "samples".into(), unit: "count".into(), kind: ValueKind::Samples }];
     let weighted = event.with_period > 0;
-    let timed = samples > 0 && event.with_time == samples as u64;
+    let timed = samples > 0 && event.with_time == samples && event.time_ns.len() == event.stack.len();
     if weighted {
         let kind = if clock { ValueKind::CpuTime } else { ValueKind::Events };
         types.push(ValueType { name: "period".into(), unit: unit.into(), kind });
-        if event.with_period < samples as u64 {
-            import.ledger.diagnostics.report_many(NO_PERIOD, samples as u64 - event.with_period, At::File, &event.name);
+        if event.with_period < samples {
+            import.ledger.diagnostics.report_many(NO_PERIOD, samples - event.with_period, At::File, &event.name);
         }
         let others: &[&str] = if timed { &["samples", "time"] } else { &["samples"] };
         import.choose("weight", "period", others, "The file gives the period of each sample: what it stands for.");
@@ -271,13 +303,13 @@ fn push_profile(event: Event, threads: &[Thread], format: &'static str, import: 
         profile.duration_ns = last - first;
         profile.samples.time_ns = event.time_ns;
     }
-    profile.samples.stack = event.stack;
     profile.branches = event.branches;
     if event.crowded > 0 {
         import.ledger.diagnostics.report_many(CROWDED, event.crowded, At::File, &event.name);
     }
-    profile.samples.values[0] = vec![1; samples];
+    profile.samples.values[0] = if event.count.is_empty() { vec![1; event.stack.len()] } else { event.count };
     import.ledger.weigh(&format!("{}:samples", event.name), "count", samples as i64, true);
+    profile.samples.stack = event.stack;
     if weighted {
         profile.samples.values[1] = event.period;
         import.ledger.weigh(&format!("{}:period", event.name), unit, profile.total(1), true);

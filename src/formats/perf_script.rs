@@ -231,6 +231,10 @@ impl PartReader for Reader {
         std::mem::take(&mut self.found).finish(import);
     }
 
+    fn preview(&self, import: &mut Import<'_>) {
+        self.found.folded().finish(import);
+    }
+
     fn pack(&self, out: &mut Packer) {
         self.found.pack(out);
     }

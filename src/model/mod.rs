@@ -4,6 +4,7 @@
 pub mod branches;
 pub mod copied_stacks;
 pub mod diagnostics;
+pub mod fold;
 pub mod join;
 pub mod ledger;
 pub mod parcel;
@@ -12,9 +13,11 @@ pub mod symbol_files;
 pub mod symbols;
 pub mod trace;
 pub mod trace_link;
+pub mod trace_preview;
 pub mod trace_shift;
 
 use crate::base::intern::StringTable;
+use crate::base::quantity::format_bytes;
 use ledger::Ledger;
 use profile::Profile;
 use symbol_files::SymbolFile;
@@ -62,12 +65,32 @@ pub struct Source {
     pub raw_bytes: u64,
     /// Why it could not be read; `None` when it was.
     pub error: Option<String>,
+    /// Set when reading ended before the file did and what was read until then is kept.
+    pub partial: Option<ReadInPart>,
     /// What was read, kept, dropped and guessed.
     pub ledger: Ledger,
     /// Counts of a timeline (Chrome trace events); `None` for other formats.
     pub timeline: Option<TimelineCounts>,
     /// Whether the file held spans.
     pub has_spans: bool,
+}
+
+/// How much of a file was read when reading ended early.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ReadInPart {
+    /// Bytes that were read.
+    pub read: u64,
+    /// Bytes of the file.
+    pub of: u64,
+    /// Why it ended there, one sentence.
+    pub why: String,
+}
+
+impl ReadInPart {
+    /// `312 MB of 1.0 GB: reading was stopped on request`.
+    pub fn text(&self) -> String {
+        format!("{} of {}: {}", format_bytes(self.read as f64), format_bytes(self.of as f64), self.why)
+    }
 }
 
 /// What a Chrome trace holds, by kind.

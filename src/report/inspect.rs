@@ -6,7 +6,7 @@ use crate::base::view::{View, ViewRef};
 use crate::model::ledger::{Choice, Ledger, WeightLine};
 use crate::model::profile::Profile;
 use crate::model::trace::{SPAN_ERROR, SPAN_ORPHAN};
-use crate::model::{Session, Source, TimelineCounts, diagnostics::Level};
+use crate::model::{ReadInPart, Session, Source, TimelineCounts, diagnostics::Level};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +34,8 @@ pub struct InspectSource {
     pub bytes: u64,
     /// Why it could not be read.
     pub error: Option<String>,
+    /// How much of it was read, when reading ended early and what was read until then is kept.
+    pub partial: Option<ReadInPart>,
     /// Profiles of the file.
     pub profiles: Vec<InspectProfile>,
     /// Spans of the file; null if the format has none.
@@ -224,6 +226,7 @@ fn source(session: &Session, id: SourceId, source: &Source) -> InspectSource {
         container: source.container.clone(),
         bytes: source.bytes,
         error: source.error.clone(),
+        partial: source.partial.clone(),
         profiles: session.profiles.iter().filter(|p| p.source == id).map(|p| profile(session, p)).collect(),
         trace_set: source.has_spans.then(|| trace_set(session, id)),
         timeline: source.timeline,

@@ -16,6 +16,9 @@ pub fn markdown(session: &Session, report: &Report) -> String {
             None => format!("{}, {}", source.format, format_bytes(source.bytes as f64)),
         };
         let _ = writeln!(out, "- `{}`: {what}", code(&source.file));
+        if let Some(partial) = &source.partial {
+            let _ = writeln!(out, "  - **partial**, {}", escape(&partial.text()));
+        }
         for p in &source.profiles {
             let shown = p.value_types.iter().find(|v| v.default);
             let weight = shown.map_or(String::new(), |v| format!(", {} of {}", format_value(v.total as f64, &v.unit), escape(&v.name)));

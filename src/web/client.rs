@@ -3,7 +3,7 @@
 use super::pool::{Pool, Said, helpers, new_worker};
 use super::wire::{FileProgress, from_js, get, set};
 use crate::base::slabs::Slabs;
-use crate::engine::protocol::summary::SettingsFile;
+use crate::engine::protocol::summary::{SettingsFile, Summary};
 use crate::engine::protocol::{Failure, Request};
 use js_sys::{Array, Object};
 use std::cell::{Cell, RefCell};
@@ -18,6 +18,8 @@ use yew::Callback;
 pub enum Event {
     /// How far a file is.
     Progress(FileProgress),
+    /// What is read so far can be looked at: a summary without files, findings and rules, and how far it goes.
+    Preview(Box<Summary>, FileProgress),
     /// All files of a drop are read; the answer is the summary.
     Opened(Result<Slabs, Failure>),
     /// Among the files of the drop is one with settings.
@@ -108,6 +110,12 @@ impl Client {
         } else if let Some(text) = get(data, "settings").as_string() {
             if let Ok(file) = serde_json::from_str(&text) {
                 self.0.events.emit(Event::Settings(file));
+            }
+        } else if let Some(text) = get(data, "preview").as_string() {
+            let number = |key: &str| get(data, key).as_f64().unwrap_or(0.0);
+            if let Ok(summary) = serde_json::from_str(&text) {
+                let progress = FileProgress { file: number("file") as usize, bytes: number("read"), ..FileProgress::default() };
+                self.0.events.emit(Event::Preview(summary, progress));
             }
         } else if let Some(step) = get(data, "warmed").as_f64() {
             // Whoever waits for an answer comes first, and brings work that warms as well.
@@ -224,6 +232,14 @@ impl Client {
             Ok(text) => self.ask(&[("request", JsValue::from_str(&text))], Box::new(answer)),
             Err(e) => answer(Err(Failure::new(e.to_string()))),
         }
+    }
+
+    /// Ends reading in parts and keeps what was read; [`Event::Opened`] follows.
+    pub fn keep(&self) {
+        *self.0.pool.borrow_mut() = None;
+        let message = Object::new();
+        set(&message, "keep", &JsValue::TRUE);
+        self.send(message);
     }
 
     /// Ends the worker with everything that it holds and starts an empty one.

@@ -4,6 +4,7 @@ pub mod client;
 pub mod dom;
 pub mod hooks;
 pub mod opening;
+pub mod pace;
 pub mod pool;
 pub mod slices;
 pub mod ui;

@@ -1,10 +1,13 @@
 //! Files on their way into the engine: one after the other, large ones in parts that helpers read.
 
+use super::pace::Pace;
 use super::slices::Slices;
 use super::wire::{FileProgress, set};
+use crate::base::memory::{self, Budget};
 use crate::engine::Engine;
 use crate::engine::parts::{HEAD_BYTES, ImportError, Joiner, MIN_BYTES, Partial, Plan, Progress, plan, read_part};
 use crate::engine::protocol::Failure;
+use crate::engine::protocol::Request;
 use crate::engine::protocol::summary::SettingsFile;
 use crate::engine::{Settings, is_settings};
 use js_sys::{Array, Object, Uint8Array};
@@ -23,6 +26,8 @@ pub struct Opening {
     files: Vec<File>,
     next: usize,
     helpers: bool,
+    /// Files of the baseline are not shown while they are read: views are of the candidate.
+    shown: bool,
     split: Option<Split>,
     scope: DedicatedWorkerGlobalScope,
 }
@@ -35,13 +40,38 @@ struct Split {
     next: usize,
     /// Parts that came before their turn; a text instead of bytes says why there are none.
     waiting: BTreeMap<usize, Result<Uint8Array, String>>,
+    /// Position of the file in the drop.
+    index: usize,
+    pace: Pace,
 }
 
 impl Opening {
     /// For the files of a message.
-    pub fn new(id: JsValue, files: &Array, helpers: bool, scope: DedicatedWorkerGlobalScope) -> Opening {
+    pub fn new(id: JsValue, files: &Array, helpers: bool, shown: bool, scope: DedicatedWorkerGlobalScope) -> Opening {
         let files = files.iter().filter_map(|file| file.dyn_into::<File>().ok()).collect();
-        Opening { id, files, next: 0, helpers, split: None, scope }
+        Opening { id, files, next: 0, helpers, shown, split: None, scope }
+    }
+
+    /// How many files there are.
+    pub fn count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// So long, in milliseconds, took what was asked of the preview.
+    pub fn spent(&mut self, ms: f64) {
+        if let Some(split) = &mut self.split {
+            split.pace.cost += ms;
+        }
+    }
+
+    /// Ends reading here and keeps what was read. `false` when there is nothing that could be kept.
+    pub fn keep(&mut self, engine: &mut Engine) -> bool {
+        let Some(mut split) = self.split.take() else { return false };
+        engine.end_preview();
+        split.joiner.stop(&mut engine.session);
+        split.joiner.finish(&mut engine.session);
+        self.next = self.files.len();
+        true
     }
 
     /// Reads files until one is to be read in parts (`false`) or all are read (`true`).
@@ -83,7 +113,8 @@ impl Opening {
         set(&message, "parts", &JsValue::from_f64(plan.cuts.len() as f64));
         set(&message, "file", &JsValue::from_f64(index as f64));
         let _ = self.scope.post_message(&message);
-        self.split = Some(Split { file: file.clone(), plan, joiner, next: 0, waiting: BTreeMap::new() });
+        let pace = Pace::new(js_sys::Date::now());
+        self.split = Some(Split { file: file.clone(), plan, joiner, next: 0, waiting: BTreeMap::new(), index, pace });
         Ok(true)
     }
 
@@ -99,8 +130,12 @@ impl Opening {
             let _ = self.scope.post_message(&message);
         }
         if split.next < split.plan.cuts.len() {
+            if self.shown && split.pace.due(js_sys::Date::now()) && memory::taken() < Budget::default().limit / 2 {
+                split.show(engine, &self.scope);
+            }
             return false;
         }
+        engine.end_preview();
         if let Some(split) = self.split.take() {
             split.joiner.finish(&mut engine.session);
         }
@@ -134,6 +169,20 @@ fn take_settings(engine: &mut Engine, file: &SettingsFile, scope: &DedicatedWork
 }
 
 impl Split {
+    /// Shows what is joined so far.
+    fn show(&mut self, engine: &mut Engine, scope: &DedicatedWorkerGlobalScope) {
+        let begun = js_sys::Date::now();
+        engine.preview(&self.joiner);
+        if let Ok(outline) = engine.handle(&Request::Outline) {
+            let message = Object::new();
+            set(&message, "preview", &JsValue::from_str(&outline.head));
+            set(&message, "file", &JsValue::from_f64(self.index as f64));
+            set(&message, "read", &JsValue::from_f64(self.plan.range(self.next).0 as f64));
+            let _ = scope.post_message(&message);
+        }
+        self.pace.shown(begun, js_sys::Date::now());
+    }
+
     fn join(&mut self, engine: &mut Engine, bytes: Result<Uint8Array, String>) {
         let range = self.plan.range(self.next);
         let mut part = bytes.map_err(ImportError::Io).and_then(|bytes| {
@@ -177,6 +226,19 @@ pub fn read_for_page(plan: &str, part: usize, file: &File, scope: &DedicatedWork
     Ok(read.pack())
 }
 
+fn tell(scope: &DedicatedWorkerGlobalScope, progress: &FileProgress) {
+    let object = Object::new();
+    set(&object, "progress", &JsValue::from_str(&serde_json::to_string(progress).unwrap_or_default()));
+    let _ = scope.post_message(&object);
+}
+
+/// Links and runs the rules, and posts each stage as it begins.
+pub fn finish(engine: &mut Engine, files: usize, scope: &DedicatedWorkerGlobalScope) {
+    engine.finish_telling(&mut |stage, done, all| {
+        tell(scope, &FileProgress { file: files, stage, steps: (done, all), ..FileProgress::default() });
+    });
+}
+
 /// Posts the progress, at most ten times a second.
 fn reporter(scope: &DedicatedWorkerGlobalScope, file: usize) -> impl FnMut(Progress) -> bool + use<> {
     let scope = scope.clone();
@@ -185,10 +247,7 @@ fn reporter(scope: &DedicatedWorkerGlobalScope, file: usize) -> impl FnMut(Progr
         let now = js_sys::Date::now();
         if now - last >= 100.0 {
             last = now;
-            let progress = FileProgress { file, bytes: progress.bytes as f64, rows: progress.rows };
-            let object = Object::new();
-            set(&object, "progress", &JsValue::from_str(&serde_json::to_string(&progress).unwrap_or_default()));
-            let _ = scope.post_message(&object);
+            tell(&scope, &FileProgress { file, bytes: progress.bytes as f64, rows: progress.rows, ..FileProgress::default() });
         }
         true
     }

@@ -1,6 +1,7 @@
 //! Messages between page and worker: plain objects with a JSON head and transferred typed arrays.
 
 use crate::base::slabs::{Slab, Slabs};
+use crate::engine::protocol::stage::Stage;
 use js_sys::{Array, Float32Array, Float64Array, Object, Reflect, Uint8Array, Uint32Array};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::{JsCast, JsValue};
@@ -14,6 +15,12 @@ pub struct FileProgress {
     pub bytes: f64,
     /// Rows read.
     pub rows: u64,
+    /// What is being done.
+    #[serde(default)]
+    pub stage: Stage,
+    /// Steps of a stage that are done, and all of them; 0 of 0 for stages without steps.
+    #[serde(default)]
+    pub steps: (usize, usize),
 }
 
 /// Sets a property of a plain object; this cannot fail on an object of our own.

@@ -1,7 +1,7 @@
 //! The worker: messages in, answers out. The page has one that holds the engine, and helpers that read parts of files; both
 //! run this code and differ only in what they are asked.
 
-use super::opening::{Opening, read_for_page};
+use super::opening::{Opening, finish, read_for_page};
 use super::wire::{get, set, to_js};
 use crate::base::slabs::Slabs;
 use crate::engine::Engine;
@@ -49,7 +49,7 @@ fn receive(state: &mut State, data: &JsValue, scope: &DedicatedWorkerGlobalScope
         if state.swapped {
             state.engine.swap();
         }
-        state.opening = Some(Opening::new(get(data, "id"), &files, get(data, "helpers").is_truthy(), scope.clone()));
+        state.opening = Some(Opening::new(get(data, "id"), &files, get(data, "helpers").is_truthy(), !state.swapped, scope.clone()));
         proceed(state, scope);
     } else if let Some(plan) = get(data, "plan").as_string() {
         help(&plan, data, scope);
@@ -62,6 +62,11 @@ fn receive(state: &mut State, data: &JsValue, scope: &DedicatedWorkerGlobalScope
         if opening.as_mut().is_some_and(|o| o.part(engine, part as usize, bytes)) {
             proceed(state, scope);
         }
+    } else if get(data, "keep").is_truthy() {
+        let State { engine, opening, .. } = state;
+        if opening.as_mut().is_some_and(|o| o.keep(engine)) {
+            proceed(state, scope);
+        }
     } else if let Some(number) = get(data, "warm").as_f64() {
         if crate::engine::warm::step(number as usize) {
             let next = Object::new();
@@ -69,7 +74,11 @@ fn receive(state: &mut State, data: &JsValue, scope: &DedicatedWorkerGlobalScope
             let _ = scope.post_message(&next);
         }
     } else {
+        let begun = js_sys::Date::now();
         let answer = ask(&mut state.engine, data);
+        if let Some(opening) = &mut state.opening {
+            opening.spent(js_sys::Date::now() - begun);
+        }
         post(scope, &get(data, "id"), answer);
     }
 }
@@ -85,7 +94,7 @@ fn proceed(state: &mut State, scope: &DedicatedWorkerGlobalScope) {
     let answer = match read {
         Ok(false) => return,
         Ok(true) => {
-            engine.finish();
+            finish(engine, open.count(), scope);
             engine.handle(&Request::Summary)
         }
         Err(failure) => Err(failure),

@@ -18,7 +18,7 @@ const FILES: &[&str] = &[
 ];
 
 /// Larger than what is read in one piece: workers share it.
-fn large_file(name: &str, text: impl Fn(usize) -> String) -> PathBuf {
+pub fn large_file(name: &str, text: impl Fn(usize) -> String) -> PathBuf {
     let path = std::env::temp_dir().join(format!("hotspan-{}-{name}", std::process::id()));
     let mut out = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
     let (mut written, mut i) = (0, 0);
@@ -32,7 +32,7 @@ fn large_file(name: &str, text: impl Fn(usize) -> String) -> PathBuf {
 }
 
 /// What the Files view and the native command say of a file must be one and the same.
-fn agrees(browser: &mut Browser, address: &str, file: &std::path::Path) {
+pub fn agrees(browser: &mut Browser, address: &str, file: &std::path::Path) {
     browser.open(&format!("{address}#files"));
     browser.drop_files(&[file.to_path_buf()]);
     browser.loaded();

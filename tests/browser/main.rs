@@ -13,5 +13,6 @@ mod journeys;
 mod kinds;
 mod looks;
 mod page;
+mod reading;
 mod same;
 mod shot;

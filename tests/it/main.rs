@@ -38,6 +38,7 @@ mod perf_data;
 mod pprof_legacy;
 mod profile_analysis;
 mod profiles;
+mod reading;
 mod recordings;
 mod sentry;
 mod services;

@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Everything of a session that a reader decides, as text.
-fn everything(session: &Session) -> String {
+pub fn everything(session: &Session) -> String {
     let mut out = Packer::default();
     parcel::pack(session, &mut out);
     let hash = hotspan::base::hash::hash_bytes(&out.into_bytes());
@@ -18,7 +18,7 @@ fn everything(session: &Session) -> String {
     format!("{:#?}\n{:#?}\n{text}\n{ends:?}\n{hash:x}", session.profiles, session.sources)
 }
 
-fn in_one_piece(bytes: &[u8]) -> Session {
+pub fn in_one_piece(bytes: &[u8]) -> Session {
     let mut session = Session::default();
     let reader: Box<dyn Read> = Box::new(std::io::Cursor::new(bytes.to_vec()));
     input::open(&mut session, "f", bytes.len() as u64, reader, Limits::default(), &mut |_| true);
@@ -73,7 +73,7 @@ fn compare(path: &Path, bytes: &[u8], table: &mut Vec<(String, usize, usize)>) {
     }
 }
 
-fn files(folder: &Path, out: &mut Vec<PathBuf>) {
+pub fn files(folder: &Path, out: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
     paths.sort();
@@ -104,7 +104,7 @@ fn the_number_of_parts_changes_nothing() {
 }
 
 /// Samples that are read a few thousand lines at a time.
-fn long_script() -> String {
+pub fn long_script() -> String {
     let sample = |i: usize| format!("a 1/1 [000] {i}.5: 7 cycles: \n\t401000 f{}+0x1 (/bin/a)\n\t402000 main+0x2 (/bin/a)\n\n", i % 50);
     (0..20_000).map(sample).collect()
 }

@@ -8,6 +8,7 @@ pub mod functions;
 pub mod kinds;
 pub mod labels;
 pub mod services;
+pub mod stage;
 pub mod summary;
 pub mod traces;
 pub mod what_if;
@@ -21,6 +22,8 @@ use serde::{Deserialize, Serialize};
 pub enum Request {
     /// Everything the frame and the findings view need: [`summary::Summary`] as head.
     Summary,
+    /// A [`summary::Summary`] without files, findings and rules.
+    Outline,
     /// Takes the numbers of folded stacks as this unit from now on, and answers as [`Request::Summary`] does.
     Interpret {
         /// `samples`, `nanoseconds`, `microseconds`, `milliseconds`, `bytes`.

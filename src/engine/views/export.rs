@@ -85,8 +85,20 @@ pub fn answer(engine: &Engine, what: ExportKind, query: &SampleQuery, finding: O
             ("hotspan-traces.json".to_string(), "application/json", report::otlp_json::otlp_json(session).into_bytes(), String::new())
         }
     };
+    let (name, note) = marked(engine, name, note);
     let head = serde_json::to_string(&ExportHead { name, mime: mime.to_string(), note }).map_err(|e| Failure::new(e.to_string()))?;
     Ok(Slabs { head, slabs: vec![Slab::U8(bytes)] })
+}
+
+/// Name and note of an export of files that were read in part: both say so, since most forms have no place for it inside.
+fn marked(engine: &Engine, name: String, note: String) -> (String, String) {
+    let parts: Vec<String> =
+        engine.session.sources.iter().filter_map(|s| Some(format!("{} is partial, {}.", s.file, s.partial.as_ref()?.text()))).collect();
+    if parts.is_empty() {
+        return (name, note);
+    }
+    let (stem, ending) = name.split_once('.').unwrap_or((&name, ""));
+    (format!("{stem}.partial.{ending}"), [parts.join(" "), note].join(" ").trim_end().to_string())
 }
 
 /// The source's file name without its endings.

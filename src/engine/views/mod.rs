@@ -39,6 +39,7 @@ pub struct Cache {
 pub fn answer(engine: &mut Engine, request: &Request) -> Result<Slabs, Failure> {
     match request {
         Request::Summary => summary::answer(engine),
+        Request::Outline => summary::outline(engine),
         Request::Interpret { unit } => {
             crate::formats::folded_unit::interpret(&mut engine.session, unit).map_err(Failure::new)?;
             engine.unit = Some(unit.clone());

@@ -43,7 +43,7 @@ fn contents(s: &Shared, sources: &[Value]) -> Html {
                 <td class="n narrow-off">{ format_bytes(json::number(source, "bytes")) }</td>
                 <td class="n">{ format_count(json::number(records, "kept")) }</td>
                 <td class={classes!("n", (json::number(records, "dropped") > 0.0).then_some("bad"))}>{ format_count(json::number(records, "dropped")) }</td>
-                <td class={classes!(bad.map(|_| "error"))} title={bad.map(str::to_string)}>{ if bad.is_some() { "not read" } else { "read" } }</td>
+                <td class={classes!(bad.map(|_| "error"))} title={bad.map(str::to_string)}>{ if !source["partial"].is_null() { "read in part" } else if bad.is_some() { "not read" } else { "read" } }</td>
             </tr>
         }
     };
@@ -96,8 +96,11 @@ fn source(shared: &Shared, s: &Value, current: bool) -> Html {
     html! {
         <section class={classes!("source", current.then_some("current"))}>
             <h2>{ json::text(s, "file") }</h2>
-            if let Some(error) = s["error"].as_str() {
+            if let Some(error) = s["error"].as_str().filter(|_| s["partial"].is_null()) {
                 <p class="error" role="alert">{ format!("Not read: {error}") }</p>
+            }
+            if let Some(partial) = partial(s) {
+                <p class="level data-loss" role="alert">{ format!("Read in part: {partial}") }</p>
             }
             <dl class="facts">
                 { for facts.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| html! { <div><dt>{ *k }</dt><dd>{ v }</dd></div> }) }
@@ -109,6 +112,12 @@ fn source(shared: &Shared, s: &Value, current: bool) -> Html {
             { choices(shared, ledger) }
         </section>
     }
+}
+
+/// How much of a source was read, if not all of it.
+fn partial(source: &Value) -> Option<String> {
+    let p = source["partial"].as_object().map(|_| &source["partial"])?;
+    Some(format!("{} of {}: {}", format_bytes(json::number(p, "read")), format_bytes(json::number(p, "of")), json::text(p, "why")))
 }
 
 fn profiles(s: &Value) -> Html {

@@ -1,6 +1,6 @@
 //! The frame around the views: bar, rail, status line, and the choice of the view.
 
-use super::{Shared, compare, files, findings, flame, functions, json, services, traces};
+use super::{Shared, compare, files, findings, flame, functions, json, preview, services, traces};
 use crate::base::quantity::{format_count, format_ns, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::ExportKind;
@@ -146,6 +146,8 @@ fn unread(file: &[serde_json::Value]) -> bool {
 pub struct RailProps {
     /// What is loaded.
     pub summary: Option<Rc<Summary>>,
+    /// Whether that is only a part of what is being read.
+    pub partial: bool,
     /// Where the user is.
     pub place: Rc<ViewRef>,
     /// Goes to a view.
@@ -158,7 +160,8 @@ pub fn Rail(props: &RailProps) -> Html {
     html! {
         <nav class="rail" aria-label="Views">
             { for View::ALL.into_iter().enumerate().map(|(i, view)| {
-                let reason = unavailable(view, props.summary.as_deref());
+                let held = (props.partial && !preview::is_shown(view)).then_some(preview::HELD);
+                let reason = held.or(unavailable(view, props.summary.as_deref()));
                 let current = props.place.view == view;
                 let place = props.place.same_samples(view);
                 let go = props.go.clone();

@@ -3,6 +3,7 @@
 use super::{App, Loading, Msg, SideChange};
 use crate::base::slabs::Slabs;
 use crate::base::view::{View, ViewRef};
+use crate::engine::protocol::stage::Stage;
 use crate::engine::protocol::summary::{SettingsFile, Summary};
 use crate::engine::protocol::{Failure, Request};
 use crate::web::dom;
@@ -19,8 +20,10 @@ impl App {
         }
         dom::mark("hotspan:open");
         dom::set_root("state", Some("loading"));
+        dom::set_root("stage", Some("reading"));
         let names = files.iter().map(|f| (f.name(), f.size())).collect();
-        self.loading = Some(Loading { files: names, progress: FileProgress::default(), since: dom::now(), baseline });
+        self.loading =
+            Some(Loading { files: names, progress: FileProgress::default(), since: dom::now(), baseline, preview: None, keeping: false });
         if self.settings != self.place.settings {
             // The rules run right after the files are read: with the settings of the address.
             self.settings.clone_from(&self.place.settings);
@@ -30,12 +33,35 @@ impl App {
         self.side(baseline).extend(files);
     }
 
+    /// What is read so far can be looked at.
+    pub(super) fn show_preview(&mut self, summary: Summary, progress: FileProgress) {
+        if let Some(loading) = &mut self.loading
+            && !loading.keeping
+            && (!summary.profiles.is_empty() || summary.spans > 0)
+        {
+            loading.preview = Some((Rc::new(summary), progress));
+            self.generation += 1;
+            dom::set_root("preview", Some("shown"));
+        }
+    }
+
+    /// Ends reading and keeps what is read.
+    pub(super) fn keep(&mut self) {
+        if let Some(loading) = self.loading.as_mut().filter(|l| !l.keeping && l.progress.stage == Stage::Reading) {
+            loading.keeping = true;
+            loading.preview = None;
+            dom::set_root("preview", None);
+            self.client.keep();
+        }
+    }
+
     pub(super) fn side(&mut self, baseline: bool) -> &mut Vec<File> {
         if baseline { &mut self.baseline } else { &mut self.files }
     }
 
     pub(super) fn opened(&mut self, answer: Result<Slabs, Failure>) {
         dom::mark("hotspan:imported");
+        dom::set_root("preview", None);
         if let Some(loading) = self.loading.take() {
             self.took_ms = dom::now() - loading.since;
             self.drop_settings(&loading);
@@ -87,6 +113,7 @@ impl App {
     /// Ends the worker and reads the remaining files again in a new one.
     pub(super) fn reopen(&mut self) {
         self.client.restart();
+        dom::set_root("preview", None);
         self.unit = None;
         self.settings.clear();
         self.loading = None;

@@ -19,6 +19,7 @@ pub mod kinds;
 pub mod labels;
 pub mod listeners;
 pub mod loading;
+pub mod preview;
 pub mod rules;
 pub mod selectors;
 pub mod services;
@@ -56,8 +57,10 @@ pub enum Msg {
     Hash,
     /// A link or view wants to go somewhere.
     Go(Box<ViewRef>, bool),
-    /// Stop reading.
+    /// Stop reading and throw away what was read of the drop.
     Cancel,
+    /// Stop reading and keep what was read.
+    Keep,
     /// Close one source.
     Close(usize),
     /// Baseline and candidate change.
@@ -123,11 +126,11 @@ fn list(files: Option<FileList>) -> Vec<File> {
 }
 
 impl App {
-    fn shared(&self, ctx: &Context<App>, summary: &Rc<Summary>) -> Shared {
+    fn shared(&self, ctx: &Context<App>, summary: &Rc<Summary>, place: &Rc<ViewRef>) -> Shared {
         Shared {
             client: self.client.clone(),
             summary: summary.clone(),
-            place: self.place.clone(),
+            place: place.clone(),
             go: ctx.link().callback(|(place, replace)| Msg::Go(Box::new(place), replace)),
             say: ctx.link().callback(Msg::Say),
             export: ctx.link().callback(|(kind, finding)| Msg::Export(kind, finding)),
@@ -207,9 +210,13 @@ impl Component for App {
             Msg::Open(files) => self.open(files, false),
             Msg::Worker(Event::Progress(progress)) => {
                 if let Some(loading) = &mut self.loading {
+                    if loading.progress.stage != progress.stage {
+                        dom::set_root("stage", serde_json::to_value(progress.stage).ok().as_ref().and_then(|s| s.as_str()));
+                    }
                     loading.progress = progress;
                 }
             }
+            Msg::Worker(Event::Preview(summary, progress)) => self.show_preview(*summary, progress),
             Msg::Worker(Event::Settings(file)) => self.found_settings(file),
             Msg::Worker(Event::Opened(answer)) => {
                 self.opened(answer);
@@ -268,6 +275,7 @@ impl Component for App {
                 self.notice = Some("Reading was stopped.".to_string());
                 self.reopen();
             }
+            Msg::Keep => self.keep(),
             Msg::Close(index) => {
                 if index < self.files.len() {
                     self.files.remove(index);
@@ -317,7 +325,7 @@ impl Component for App {
             Msg::Forget(index) => self.forget_settings(ctx, index),
             Msg::Export(what, finding) => {
                 let Some(summary) = &self.summary else { return false };
-                let query = self.shared(ctx, summary).query();
+                let query = self.shared(ctx, summary, &self.place).query();
                 let link = ctx.link().clone();
                 self.client.request(&Request::Export { what, query, finding }, move |a| link.send_message(Msg::Exported(a)));
                 return false;
@@ -349,11 +357,22 @@ impl Component for App {
 
     fn view(&self, ctx: &Context<App>) -> Html {
         let link = ctx.link();
+        let preview = self.loading.as_ref().and_then(|l| Some(&l.preview.as_ref()?.0));
+        // Views that have to wait give way to one that shows parts for what they are.
+        let place = preview.map_or_else(|| self.place.clone(), |p| Rc::new(preview::place(&self.place, p)));
         let body = match (&self.summary, &self.loading) {
+            (_, Some(loading)) if let Some(summary) = preview => html! {
+                <preview::Preview
+                    shared={self.shared(ctx, summary, &place)}
+                    loading={loading.clone()}
+                    keep={link.callback(|()| Msg::Keep)}
+                    cancel={link.callback(|()| Msg::Cancel)}
+                />
+            },
             (_, Some(loading)) => html! { <home::Progress loading={loading.clone()} cancel={link.callback(|()| Msg::Cancel)} /> },
             (None, None) => html! { <home::Home sample={link.callback(Msg::Sample)} /> },
             (Some(summary), None) => {
-                let shared = self.shared(ctx, summary);
+                let shared = self.shared(ctx, summary, &self.place);
                 frame::view_of(&shared)
             }
         };
@@ -368,12 +387,12 @@ impl Component for App {
                     help={link.callback(|()| Msg::Help(true))}
                 />
                 <div class="middle">
-                    if self.summary.is_some() {
-                        <frame::Rail summary={self.summary.clone()} place={self.place.clone()} go={link.callback(|p| Msg::Go(Box::new(p), false))} />
+                    if self.summary.is_some() || preview.is_some() {
+                        <frame::Rail summary={preview.or(self.summary.as_ref()).cloned()} partial={preview.is_some()} {place} go={link.callback(|p| Msg::Go(Box::new(p), false))} />
                     }
                     <main id="main" tabindex="-1">{ body }</main>
                 </div>
-                <frame::Status summary={self.summary.clone()} took_ms={self.took_ms} />
+                <frame::Status summary={self.summary.clone().filter(|_| self.loading.is_none())} took_ms={self.took_ms} />
                 if let Some(text) = &self.notice {
                     <div class="toast" role="status">
                         <span>{ text }</span>

@@ -105,4 +105,8 @@ pub struct Loading {
     pub since: f64,
     /// Whether it belongs to the baseline.
     pub baseline: bool,
+    /// What is read so far, and how far that goes; `None` until there is something to see.
+    pub preview: Option<(Rc<Summary>, FileProgress)>,
+    /// The user has seen enough: what is read is kept, and the rest of the work on it is under way.
+    pub keeping: bool,
 }
