@@ -68,11 +68,18 @@ pub struct Folded {
     pub times: u64,
     /// Taken branches that are gone.
     pub branches: u64,
+    /// Copies of stack memory that are gone; what was unwound with them stays.
+    pub copies: u64,
 }
 
 impl Profile {
     /// Folds the samples. `None` when that would give nothing back: no sample has a time, a slice or branches, and no two agree.
     pub fn fold(&mut self) -> Option<Folded> {
+        let copies = self.copied.take().map_or(0, |copied| copied.len() as u64);
+        if copies > 0 {
+            // Stacks that came of the copies cannot be made again: they are taken as they are from now on.
+            self.raw = None;
+        }
         let samples = &self.samples;
         let rows = samples.len();
         let stacks = self.raw.as_ref().filter(|raw| raw.stack.len() == rows).map_or(&samples.stack, |raw| &raw.stack);
@@ -82,7 +89,7 @@ impl Profile {
         });
         let times = self.slices.as_ref().map_or(samples.time_ns.len(), |s| s.start_ns.len()) as u64;
         let (branches, after) = (self.branches.len() as u64, groups.first.len());
-        if times == 0 && branches == 0 && after == rows {
+        if times == 0 && branches == 0 && copies == 0 && after == rows {
             return None;
         }
         let samples = &mut self.samples;
@@ -97,7 +104,7 @@ impl Profile {
             raw.stack = groups.firsts(&raw.stack);
             (raw.from, raw.to) = (Vec::new(), Vec::new());
         }
-        Some(Folded { before: rows as u64, after: after as u64, times, branches })
+        Some(Folded { before: rows as u64, after: after as u64, times, branches, copies })
     }
 }
 
@@ -119,7 +126,7 @@ mod tests {
             p.samples.values[1].push(b);
         }
         let totals = (p.total(0), p.total(1));
-        assert_eq!(p.fold(), Some(Folded { before: 4, after: 3, times: 4, branches: 0 }));
+        assert_eq!(p.fold(), Some(Folded { before: 4, after: 3, times: 4, branches: 0, copies: 0 }));
         assert_eq!((p.total(0), p.total(1)), totals);
         assert_eq!(p.samples.stack, [StackId(3), StackId(4), StackId(3)]);
         assert_eq!(p.samples.thread, [ThreadId(0), ThreadId(0), ThreadId(1)]);
