@@ -75,7 +75,7 @@ pub struct Folded {
 impl Profile {
     /// Folds the samples. `None` when that would give nothing back: no sample has a time, a slice or branches, and no two agree.
     pub fn fold(&mut self) -> Option<Folded> {
-        let copies = self.copied.take().map_or(0, |copied| copied.len() as u64);
+        let copies = self.copied.take().map_or(0, |copied| copied.copies.len() as u64);
         if copies > 0 {
             // Stacks that came of the copies cannot be made again: they are taken as they are from now on.
             self.raw = None;
