@@ -1,6 +1,8 @@
 //! Tables to derived tables: pure functions.
 
 pub mod batch;
+pub mod branch_loops;
+mod branch_walk;
 pub mod call_tree;
 pub mod categories;
 pub mod clipped;

@@ -161,6 +161,60 @@ fn as_hash<S: serde::Serializer>(view: &ViewRef, s: S) -> Result<S::Ok, S::Error
     s.serialize_str(&view.to_hash())
 }
 
+/// How often a loop iterates each time it is entered, by taken branches.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Trips {
+    /// Mean; `None` if it was hardly ever seen to be left.
+    pub mean: Option<f64>,
+    /// Median; `None` if half of the runs do not fit in a branch stack.
+    pub median: Option<u32>,
+    /// 95th percentile, likewise.
+    pub p95: Option<u32>,
+    /// Most iterations seen in a row.
+    pub longest: u32,
+    /// Times it was seen to be left.
+    pub exits: u64,
+    /// Branch stacks with iterations of it.
+    pub stacks: u64,
+    /// Cycles per iteration, median; `None` where the processor does not count them.
+    pub cycles: Option<u32>,
+    /// Share of its back edges that were predicted wrongly; `None` where the processor does not say.
+    pub mispredicted: Option<f64>,
+}
+
+/// A loop of the function that a finding is about, as machine code or taken branches show it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LoopRow {
+    /// Offsets in the function: `+0x20 to +0x3a`.
+    pub place: String,
+    /// Source file; empty if unknown.
+    pub file: String,
+    /// First line; 0 if unknown.
+    pub first_line: u32,
+    /// Last line; 0 if unknown.
+    pub last_line: u32,
+    /// The function whose source the lines are, where it was inlined; else empty.
+    pub inlined: String,
+    /// 1 for an outermost loop.
+    pub depth: u32,
+    /// Whether the finding speaks of this one.
+    pub hottest: bool,
+    /// Share of the active samples that end in its own code, 0 to 1.
+    pub share: f64,
+    /// The same with what it calls.
+    pub with_calls: f64,
+    /// Instructions; `None` without machine code, as what follows.
+    pub instructions: Option<u32>,
+    /// Calls among them.
+    pub calls: Option<u32>,
+    /// Arithmetic on vectors among them.
+    pub packed: Option<u32>,
+    /// Width of those vectors in bits; 0 if unknown or none.
+    pub vector_bits: Option<u32>,
+    /// How often it iterates; `None` without taken branches.
+    pub trips: Option<Trips>,
+}
+
 /// Where else it occurs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Occurrences {
@@ -239,6 +293,9 @@ pub struct Finding {
     pub impact: Impact,
     /// Proof.
     pub evidence: Vec<Evidence>,
+    /// The loops of its function, in the order of their code; empty where none are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub loops: Vec<LoopRow>,
     /// Where else.
     pub occurrences: Occurrences,
     /// What could make it wrong.

@@ -2,13 +2,15 @@
 
 use super::active::{Active, cpu_profiles};
 use super::finding::{Cover, Finding, Rule, Threshold};
+use super::loop_rows::Shown;
+use super::loop_seen::{self, Hit, Seen, Unit};
 use super::loop_shape::{Limits, Places, Verdict};
 use super::loop_text::{Claim, describe};
 use super::owner::Owner;
 use super::stack_share::RE_ENTRIES;
 use super::{Context, Detector, Outcome, counted};
 use crate::analysis::weights::Selection;
-use crate::base::ids::{FuncId, StackId};
+use crate::base::ids::{FrameId, FuncId, StackId};
 use crate::base::intern::PairIndex;
 use crate::base::quantity::format_count;
 use crate::model::symbols::FRAME_INLINED;
@@ -80,6 +82,12 @@ pub(super) struct Group {
     pub leaves: BTreeMap<FuncId, (Places, i64)>,
     /// Where its samples were called from: (caller, position) and count.
     pub sites: BTreeMap<(FuncId, u64), i64>,
+    /// Where calls at a position stand, for looking at their code.
+    pub calls: BTreeMap<(FuncId, u64), FrameId>,
+    /// A frame of its own machine code.
+    pub frame: Option<FrameId>,
+    /// The same samples as `body` by place in known code or function, for loops that are seen.
+    pub units: BTreeMap<(Unit, u64), i64>,
 }
 
 impl Detector for HotLoop {
@@ -142,9 +150,10 @@ fn of_profile(cx: &Context<'_>, active: &Active<'_>, findings: &mut Vec<Finding>
     }));
 }
 
-/// What can be said about each owner of a profile's samples, by tiers T0 to T2.
+/// What can be said about each owner of a profile's samples, by tiers T0 to T2, T4 and T5.
 pub(super) fn claims(cx: &Context<'_>, active: &Active<'_>) -> Vec<Claim> {
     let groups = groups(active);
+    let seen = cx.seen(active);
     let limits = Limits {
         samples: cx.threshold(&RULE, "shape-samples") as i64,
         tight_offsets: cx.threshold(&RULE, "tight-bytes"),
@@ -154,7 +163,8 @@ pub(super) fn claims(cx: &Context<'_>, active: &Active<'_>) -> Vec<Claim> {
     };
     let site_share = cx.threshold(&RULE, "call-site-share");
     let min = cx.threshold(&RULE, "min-leaf-samples") as i64;
-    let mut claims: Vec<Claim> = groups.iter().filter_map(|(func, g)| judge(active, *func, g, &limits, min, site_share)).collect();
+    let mut claims: Vec<Claim> =
+        groups.iter().filter_map(|(func, g)| judge(active, seen.as_deref(), *func, g, &limits, min, site_share)).collect();
     // Names alone, and most of the time in what it calls: the rule repeated-cheap-call speaks of that.
     claims.retain(|c| c.count >= min && (c.tier != "T0" || c.leaves.first().is_none_or(|(_, n)| *n <= c.own)));
     claims
@@ -209,12 +219,18 @@ fn groups(active: &Active<'_>) -> BTreeMap<FuncId, Group> {
     for &(frame, _, count, value) in &bodies.rows {
         let (offset, address, line) = place(frame);
         let group = out.entry(func(frame)).or_default();
+        group.frame.get_or_insert(FrameId(frame));
+        if let Some(place) = loop_seen::unit(active.session, FrameId(frame)) {
+            *group.units.entry(place).or_default() += count;
+        }
         group.body.add(offset, address, line, count);
         group.body_value = group.body_value.saturating_add(value);
     }
     for &(frame, caller, count, _) in &callers.rows {
         if let Some(position) = position(place(caller)) {
-            *out.entry(func(frame)).or_default().sites.entry((func(caller), position)).or_default() += count;
+            let (group, site) = (out.entry(func(frame)).or_default(), (func(caller), position));
+            *group.sites.entry(site).or_default() += count;
+            group.calls.entry(site).or_insert(FrameId(caller));
         }
     }
     for &(frame, leaf, count, value) in &leaves.rows {
@@ -267,7 +283,9 @@ fn position((offset, address, line): (u64, u64, u32)) -> Option<u64> {
 }
 
 /// Decides what can be said about one owner.
-fn judge(active: &Active<'_>, func: FuncId, g: &Group, limits: &Limits, min: i64, site_share: f64) -> Option<Claim> {
+fn judge(active: &Active<'_>, seen: Option<&Seen>, func: FuncId, g: &Group, limits: &Limits, min: i64, site_share: f64) -> Option<Claim> {
+    let hit = seen.and_then(|s| s.hit(active.session, &g.units)).filter(|h| h.n >= min);
+    let shown = |hit: &Option<Hit>| Some(Shown::new(active, seen?, hit.clone()?));
     let cheap: Vec<FuncId> = g.leaves.keys().copied().filter(|l| active.leaf_class_of(*l).any(&CHEAP)).collect();
     let mut together = g.body.clone();
     for leaf in &cheap {
@@ -288,7 +306,21 @@ fn judge(active: &Active<'_>, func: FuncId, g: &Group, limits: &Limits, min: i64
         let mut listed: Vec<(FuncId, i64)> = leaves.iter().map(|l| (*l, g.leaves[l].0.n)).collect();
         listed.sort_by_key(|(l, n)| (std::cmp::Reverse(*n), active.name(*l)));
         let own = if with_body { g.body.n } else { 0 };
-        Claim { func, tier, verdict, count: places.n, value, own, leaves: listed, places, repeats: None, order: None }
+        let unread = g.frame.and_then(|frame| loop_seen::unread(active, frame));
+        Claim {
+            func,
+            tier,
+            verdict,
+            count: places.n,
+            value,
+            own,
+            leaves: listed,
+            places,
+            repeats: None,
+            order: None,
+            shown: shown(&hit),
+            unread,
+        }
     };
     if tier == "T0" {
         return Some(claim(true, &cheap, "T0", Verdict::Unknown));
@@ -296,6 +328,12 @@ fn judge(active: &Active<'_>, func: FuncId, g: &Group, limits: &Limits, min: i64
     let looped = |v: Verdict| matches!(v, Verdict::Tight | Verdict::Body);
     // The body decides if it has samples enough, else body and calls together.
     let verdict = if g.body.n >= limits.samples { g.body.verdict(limits) } else { together.verdict(limits) };
+    // What is seen decides before what shapes let guess.
+    let verdict = match (&hit, verdict) {
+        (Some(hit), Verdict::Spread | Verdict::Unknown) if hit.loops() => Verdict::Body,
+        (Some(hit), Verdict::Tight | Verdict::Body) if hit.none() => Verdict::Spread,
+        _ => verdict,
+    };
     if looped(verdict) {
         return Some(claim(true, &cheap, tier, verdict));
     }
@@ -316,6 +354,13 @@ fn judge(active: &Active<'_>, func: FuncId, g: &Group, limits: &Limits, min: i64
         && n as f64 >= site_share * g.body.n as f64
     {
         let callable = !super::owner::is_library(active, caller);
+        let site: BTreeMap<(Unit, u64), i64> =
+            g.calls.get(&(caller, at)).and_then(|f| loop_seen::unit(active.session, *f)).map(|place| (place, n)).into_iter().collect();
+        let hit = seen.and_then(|s| s.hit(active.session, &site));
+        // The call is known to stand in no loop: whatever repeats is further up.
+        if hit.as_ref().is_some_and(Hit::none) {
+            return Some(claim(true, &[], "T0", verdict));
+        }
         let mut c = claim(true, &[], tier, Verdict::Spread);
         c.repeats = Some(func);
         c.func = caller;
@@ -323,6 +368,8 @@ fn judge(active: &Active<'_>, func: FuncId, g: &Group, limits: &Limits, min: i64
         c.leaves = vec![(func, g.body.n)];
         c.places = Places::default();
         c.places.add(at, at, 0, n);
+        c.shown = shown(&hit);
+        c.unread = g.calls.get(&(caller, at)).and_then(|f| loop_seen::unread(active, *f));
         return callable.then_some(c);
     }
     Some(claim(true, &cheap, "T0", verdict))

@@ -4,6 +4,7 @@ use super::Context;
 use super::active::Active;
 use super::finding::{Confidence, Evidence, Finding, Impact, Occurrences, Severity, ShareOf, Subject, fingerprint};
 use super::hot_loop::RULE;
+use super::loop_rows::{self, Shown};
 use super::loop_shape::{Places, Verdict};
 use super::stack_share::{factor, share_of};
 use super::time_order::{Moves, TimeOrder};
@@ -37,6 +38,10 @@ pub(super) struct Claim {
     pub repeats: Option<FuncId>,
     /// What the order of time adds (tier T3), where it proves that the code iterates.
     pub order: Option<Moves>,
+    /// The loops that machine code and taken branches show (tiers T4 and T5).
+    pub shown: Option<Shown>,
+    /// Why its machine code was not looked at.
+    pub unread: Option<String>,
 }
 
 impl Claim {
@@ -55,11 +60,23 @@ impl Claim {
         }
     }
 
+    /// Whether the loop is known by machine code alone whose jumps are not all known.
+    fn vague(&self) -> bool {
+        let by_code = self.shown.as_ref().filter(|s| s.by_code() && !s.by_branches());
+        self.order.is_none() && by_code.is_some_and(|s| s.indirect > 0 || s.unknown > 0)
+    }
+
     /// Tiers of the evidence, joined by `+`: `T2+T3`.
     pub(super) fn tiers(&self) -> String {
         let mut out = self.tier.to_string();
         if self.order.is_some() {
             out.push_str("+T3");
+        }
+        if self.shown.as_ref().is_some_and(Shown::by_branches) {
+            out.push_str("+T4");
+        }
+        if self.shown.as_ref().is_some_and(Shown::by_code) {
+            out.push_str("+T5");
         }
         out
     }
@@ -102,6 +119,7 @@ pub(super) fn describe(cx: &Context<'_>, active: &Active<'_>, tree: &CallTree, c
         severity,
         score: score.round() as u32,
         confidence: match factor(&tiers) {
+            f if f >= 0.95 && claim.vague() => Confidence::Likely,
             f if f >= 0.95 => Confidence::Confirmed,
             f if f >= 0.85 => Confidence::Likely,
             _ => Confidence::Possible,
@@ -129,6 +147,7 @@ pub(super) fn describe(cx: &Context<'_>, active: &Active<'_>, tree: &CallTree, c
             ),
         },
         evidence: evidence(active, claim, share.p, path),
+        loops: claim.shown.as_ref().map_or_else(Vec::new, |s| s.rows.clone()),
         occurrences: Occurrences { count: claim.count as u64, ..Occurrences::default() },
         caveats: caveats(active, claim, missing, few),
         remedies: remedies(active, claim),
@@ -163,9 +182,10 @@ fn message(active: &Active<'_>, c: &Claim, p: f64) -> String {
     let name = active.name(c.func);
     if let Some(called) = c.repeats {
         return format!(
-            "{of} are in {}, spread over its whole code, and one place in {name} makes the calls: that place repeats{}.",
+            "{of} are in {}, spread over its whole code, and one place in {name} makes the calls: that place repeats{}{}.",
             active.name(called),
-            in_time(c)
+            in_time(c),
+            c.shown.as_ref().map_or_else(String::new, loop_rows::message)
         );
     }
     let share = |n: i64| format_share(n as f64 / active.count as f64);
@@ -186,7 +206,8 @@ fn message(active: &Active<'_>, c: &Claim, p: f64) -> String {
         ("T1", _) => "in a few lines",
         _ => "in a few instructions",
     };
-    format!("{of} are in {name}, {why}: {}{}.", parts.join(", "), in_time(c))
+    let seen = c.shown.as_ref().map_or_else(String::new, loop_rows::message);
+    format!("{of} are in {name}, {why}: {}{}{seen}.", parts.join(", "), in_time(c))
 }
 
 /// What the order of time says, as the end of a sentence.
@@ -217,6 +238,9 @@ fn evidence(active: &Active<'_>, c: &Claim, p: f64, path: Vec<String>) -> Vec<Ev
             ),
             view: table(c.func),
         });
+    }
+    if let Some(shown) = &c.shown {
+        loop_rows::evidence(active, shown, &table(c.func), &mut out);
     }
     if let Some(m) = &c.order {
         let mut parts = Vec::new();
@@ -258,6 +282,7 @@ fn caveats(active: &Active<'_>, c: &Claim, missing: bool, few: bool) -> Vec<Stri
         "T1" => out.push("Lines cannot tell a loop from one long statement.".to_string()),
         _ => out.push("Samples land at or just after the slow instruction (skid).".to_string()),
     }
+    loop_rows::caveats(active, c, &mut out);
     out.extend(super::stack_share::caveats(active, missing, few));
     out
 }

@@ -44,6 +44,8 @@ pub mod hot_loop;
 pub mod large_payload;
 pub mod lock_wait;
 pub mod loop_kind;
+mod loop_rows;
+pub mod loop_seen;
 pub mod loop_shape;
 pub mod loop_text;
 pub mod many_writes;
@@ -216,6 +218,7 @@ pub struct Context<'a> {
     active: RefCell<BTreeMap<ProfileId, Rc<Active<'a>>>>,
     costs: RefCell<BTreeMap<ProfileId, Rc<Costs>>>,
     order: RefCell<BTreeMap<ProfileId, Option<Rc<TimeOrder>>>>,
+    seen: RefCell<BTreeMap<ProfileId, Option<Rc<loop_seen::Seen>>>>,
     trees: RefCell<Trees>,
 }
 
@@ -239,6 +242,7 @@ impl<'a> Context<'a> {
             active: RefCell::default(),
             costs: RefCell::default(),
             order: RefCell::default(),
+            seen: RefCell::default(),
             trees: RefCell::default(),
         }
     }
@@ -267,6 +271,11 @@ impl<'a> Context<'a> {
     /// The order of a CPU profile's samples in time, looked at on first use; `None` where it has none.
     pub fn order(&self, active: &Active<'_>) -> Option<Rc<TimeOrder>> {
         self.order.borrow_mut().entry(active.id).or_insert_with(|| time_order::time_order(active).map(Rc::new)).clone()
+    }
+
+    /// The loops of a CPU profile in machine code and taken branches, looked for on first use; `None` where neither is there.
+    pub fn seen(&self, active: &Active<'_>) -> Option<Rc<loop_seen::Seen>> {
+        self.seen.borrow_mut().entry(active.id).or_insert_with(|| loop_seen::seen(active).map(Rc::new)).clone()
     }
 
     /// The call tree of a selection, built on first use.

@@ -2,6 +2,7 @@
 //! so that a comparison is a join on ids.
 
 pub mod branches;
+pub mod code;
 pub mod copied_stacks;
 pub mod diagnostics;
 pub mod fold;
@@ -18,6 +19,7 @@ pub mod trace_shift;
 
 use crate::base::intern::StringTable;
 use crate::base::quantity::format_bytes;
+use code::CodeTable;
 use ledger::Ledger;
 use profile::Profile;
 use symbol_files::SymbolFile;
@@ -39,6 +41,8 @@ pub struct Session {
     pub sources: Vec<Source>,
     /// What files that hold names for addresses brought, in order of opening.
     pub symbol_files: Vec<SymbolFile>,
+    /// Loops in the machine code of functions in which samples lie, from the symbol files that hold code.
+    pub code: CodeTable,
 }
 
 impl Session {

@@ -2,7 +2,7 @@
 
 use super::inspect::{InspectChoice, InspectLedger, inspect, size_text};
 use crate::base::quantity::{format_bytes, format_share, format_value};
-use crate::findings::finding::{Finding, RuleStatus};
+use crate::findings::finding::{Finding, LoopRow, RuleStatus};
 use crate::findings::{DETECTORS, Report};
 use crate::model::Session;
 use std::fmt::Write;
@@ -117,6 +117,9 @@ pub fn one(f: &Finding) -> String {
     for evidence in &f.evidence {
         let _ = writeln!(out, "- evidence: {} (`{}`)", escape(&evidence.text), code(&evidence.view.to_hash()));
     }
+    for l in &f.loops {
+        let _ = writeln!(out, "- loop: {}", escape(&loop_line(l)));
+    }
     for caveat in &f.caveats {
         let _ = writeln!(out, "- caveat: {}", escape(caveat));
     }
@@ -130,6 +133,25 @@ pub fn one(f: &Finding) -> String {
     }
     if !f.query.is_empty() {
         let _ = writeln!(out, "- again: `{}`", code(&f.query));
+    }
+    out
+}
+
+/// A loop in one line.
+fn loop_line(l: &LoopRow) -> String {
+    let mut out = if l.first_line > 0 { format!("{}:{} to {} ({})", l.file, l.first_line, l.last_line, l.place) } else { l.place.clone() };
+    let _ = write!(out, ", depth {}, {} own, {} with calls", l.depth, format_share(l.share), format_share(l.with_calls));
+    if let Some(n) = l.instructions {
+        let _ = write!(out, ", {n} instructions");
+    }
+    match l.trips.as_ref().map(|t| (t.mean, t.longest)) {
+        Some((Some(mean), _)) => {
+            let _ = write!(out, ", {mean:.1} iterations per entry");
+        }
+        Some((None, longest)) => {
+            let _ = write!(out, ", at least {longest} iterations in a row");
+        }
+        None => {}
     }
     out
 }

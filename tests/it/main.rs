@@ -31,6 +31,7 @@ mod latency;
 mod latency_drawn;
 mod ledger;
 mod loop_rules;
+mod machine_loops;
 mod metamorphic;
 mod otlp_profiles;
 mod parts;

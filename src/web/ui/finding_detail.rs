@@ -2,6 +2,7 @@
 
 use super::finding_preview::Preview;
 use super::findings::mark;
+use super::loop_table::loop_table;
 use super::rules::{Thresholds, sentence};
 use super::{Shared, json};
 use crate::base::quantity::{format_count, format_share, format_value};
@@ -52,6 +53,7 @@ pub fn Detail(props: &Props) -> Html {
             <ul class="evidence">
                 { for evidence.iter().map(|e| html! { <li>{ json::text(e, "text") }{ " " }{ link(s, &ViewRef::parse(json::text(e, "view")), None) }</li> }) }
             </ul>
+            { loop_table(f) }
             { occurrences(s, &f["occurrences"]) }
             <h3>{ "A fix would save" }</h3>
             { saving(&f["impact"]) }

@@ -19,6 +19,7 @@ pub mod kinds;
 pub mod labels;
 pub mod listeners;
 pub mod loading;
+pub mod loop_table;
 pub mod preview;
 pub mod rules;
 pub mod selectors;
