@@ -1,6 +1,8 @@
 //! Formats: bytes to tables. A format is one file and one line in [`FORMATS`].
 
 pub mod archive;
+pub mod art_calls;
+pub mod art_trace;
 pub mod call_graph;
 pub mod callgrind;
 pub mod chrome_async;
@@ -148,6 +150,7 @@ pub const FORMATS: &[&dyn Format] = &[
     &gecko::Gecko,
     &otlp_profiles::OtlpProfiles,
     &macos_sample::MacosSample,
+    &art_trace::ArtTrace,
     &pmcstat::Pmcstat,
     &instruments::Instruments,
     &xctrace::Xctrace,

@@ -71,9 +71,9 @@ pub const KINDS: &[Kind] = &[
         &[At(0, b"\x17\x08\x44tracing")],
     ),
     kind(
-        "an Android method trace",
+        "an Android method trace in the form of Android 16, whose records are packed in another way",
         "record with simpleperf and open the folded stacks that its `stackcollapse.py` writes",
-        &[Start("*version\n"), At(0, b"SLOW")],
+        &[At(0, b"SLOW")],
     ),
     // Profiles as text.
     kind(

@@ -5,6 +5,7 @@
 
 mod allocation;
 mod architecture;
+mod art;
 mod chatty;
 mod chrome;
 mod cli;

@@ -4,12 +4,8 @@ use crate::corpus::{expected, open, open_bytes};
 
 /// Corpus files (by the start of their name) and a part of the sentence that they must get. A row goes when a format learns
 /// to read the file.
-const KNOWN: &[(&str, &str)] = &[
-    ("other/ffprof--art-trace-regular", "Android"),
-    ("other/otel-proto--logs.json", "logs"),
-    ("other/otel-proto--metrics.json", "metrics"),
-    ("other/speedscope--stack.log", "Papyrus"),
-];
+const KNOWN: &[(&str, &str)] =
+    &[("other/otel-proto--logs.json", "logs"), ("other/otel-proto--metrics.json", "metrics"), ("other/speedscope--stack.log", "Papyrus")];
 
 #[test]
 fn the_corpus_is_named() {

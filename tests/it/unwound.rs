@@ -77,7 +77,7 @@ fn compare(engine: &Engine, perf: &str) {
 #[test]
 fn stacks_equal_those_of_perf_frame_by_frame() {
     let engine = open(&[fixture("perf-data/stack.data.gz"), fixture("elf/stack")]);
-    let perf = std::fs::read_to_string(fixture("perf-data/stack.perf.txt")).unwrap();
+    let perf = std::fs::read_to_string(fixture("perf-data/stack.expected.txt")).unwrap();
     compare(&engine, &perf);
     let names: Vec<Vec<String>> = frames(&engine).into_iter().map(|(_, names)| names).collect();
     let with = |parts: &[&str]| names.iter().filter(|n| parts.iter().all(|part| n.iter().any(|name| name == part))).count();

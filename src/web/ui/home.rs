@@ -27,7 +27,7 @@ const READS: &[(&str, &str)] = &[
     ("Java", "Flight Recorder, async-profiler, dumps of threads"),
     ("JavaScript", "V8 CPU and heap profiles, Firefox Profiler, Chrome traces"),
     ("Python, Ruby, Haskell", "py-spy, memray, tracemalloc, rbspy, stackprof, GHC"),
-    ("Apple", "sample, Instruments, xctrace"),
+    ("Android, Apple", "method traces, simpleperf; sample, Instruments, xctrace"),
     ("Any language", "folded stacks, speedscope, OTLP profiles"),
     ("Traces", "OTLP, Jaeger, Zipkin, AWS X-Ray, Datadog, consoles of OpenTelemetry's SDKs"),
     ("Timelines", "Chrome Trace Event JSON of DevTools, Bazel, clang, PyTorch"),
