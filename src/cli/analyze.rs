@@ -1,8 +1,8 @@
 //! `hotspan analyze`: findings as text, JSON or Markdown.
 
 use super::{Stop, load, write_out};
-use crate::base::quantity::{format_bytes, format_share, format_value};
-use crate::findings::finding::{Finding, RuleStatus, Severity};
+use crate::base::quantity::{format_bytes, format_value};
+use crate::findings::finding::{Finding, Related, RuleStatus, Severity};
 use crate::findings::settings::{Setting, Settings, parse_setting, rule};
 use crate::findings::worst;
 use crate::model::Session;
@@ -128,12 +128,52 @@ fn text(session: &Session, report: &crate::findings::Report) -> String {
             continue;
         }
         let _ = writeln!(out, "{heading}:");
+        // Rules with the same answer are named together, the first of each answer in registry order.
+        let mut answers: Vec<(String, Vec<&str>)> = Vec::new();
         for verdict in verdicts {
             let detail = if status == RuleStatus::Clear { format!("over {}", verdict.over) } else { verdict.reason.clone() };
-            let _ = writeln!(out, "  {:<24} {detail}", verdict.rule);
+            match answers.iter_mut().find(|(known, _)| *known == detail) {
+                Some((_, rules)) => rules.push(&verdict.rule),
+                None => answers.push((detail, vec![&verdict.rule])),
+            }
+        }
+        for (detail, rules) in answers {
+            let _ = writeln!(out, "  {}:", clean(&detail));
+            for line in wrapped(&rules, 96) {
+                let _ = writeln!(out, "    {line}");
+            }
         }
     }
     out
+}
+
+/// Words with commas, in lines of at most so many characters.
+fn wrapped(words: &[&str], width: usize) -> Vec<String> {
+    let mut out: Vec<String> = vec![String::new()];
+    for (i, word) in words.iter().enumerate() {
+        let comma = if i + 1 < words.len() { "," } else { "" };
+        if out.last().is_some_and(|line| !line.is_empty() && line.len() + word.len() + 2 > width) {
+            out.push(String::new());
+        }
+        if let Some(line) = out.last_mut() {
+            let space = if line.is_empty() { "" } else { " " };
+            let _ = write!(line, "{space}{word}{comma}");
+        }
+    }
+    out
+}
+
+/// Findings under another that are named in the terminal; all are in the other forms.
+const NAMED: usize = 6;
+
+/// One line for each of the first, and how many more there are.
+fn under(word: &str, list: &[Related], out: &mut String) {
+    for other in list.iter().take(NAMED) {
+        let _ = writeln!(out, "    {word:<7} {} ({})", clean(&other.title), other.rule);
+    }
+    if list.len() > NAMED {
+        let _ = writeln!(out, "    {word:<7} and {} more, all in --format json and markdown", list.len() - NAMED);
+    }
 }
 
 fn one(f: &Finding, out: &mut String) {
@@ -145,15 +185,7 @@ fn one(f: &Finding, out: &mut String) {
     let _ = writeln!(out, "{mark} {} {}  [{} {}, {}]", f.id, clean(&f.title), f.severity.word(), f.score, f.confidence.word());
     let _ = writeln!(out, "    {}", clean(&f.message));
     if let Some(share) = &f.share {
-        let _ = writeln!(
-            out,
-            "    share   {} of {} (95 %: {} to {}, n = {})",
-            format_share(share.p),
-            share.of,
-            format_share(share.low),
-            format_share(share.high),
-            share.n
-        );
+        let _ = writeln!(out, "    share   {}", clean(&share.told()));
     }
     if f.impact.recoverable_high > 0 {
         let value = |v: i64| format_value(v as f64, &f.impact.unit);
@@ -174,12 +206,9 @@ fn one(f: &Finding, out: &mut String) {
     for caveat in &f.caveats {
         let _ = writeln!(out, "    but     {}", clean(caveat));
     }
-    for other in &f.also {
-        let _ = writeln!(out, "    also    {} ({})", clean(&other.title), other.rule);
-    }
-    for other in &f.consequences {
-        let _ = writeln!(out, "    causes  {} ({})", clean(&other.title), other.rule);
-    }
+    under("also", &f.also, out);
+    under("causes", &f.consequences, out);
+    under("places", &f.places, out);
     let _ = writeln!(out, "    query   {}", clean(&f.query));
     out.push('\n');
 }

@@ -61,6 +61,12 @@ pub struct Active<'a> {
 /// Languages that remedies tell apart, by the runtimes of the taxonomy.
 const RUNTIMES: [&str; 9] = ["go", "jvm", "v8", "node", "cpython", "dotnet", "ruby", "rust", "cpp"];
 
+/// Whether a profile's name is the event that was counted; others are named by their program, service, thread or file, and
+/// their value type says what they measure.
+fn names_events(p: &Profile) -> bool {
+    matches!(p.format, "perf-script" | "perf-data" | "jfr" | "pmcstat" | "stackprof")
+}
+
 /// Whether a profile shows where CPU time goes.
 pub fn is_cpu(p: &Profile) -> bool {
     let has = |kinds: &[ValueKind]| p.value_types.iter().any(|v| kinds.contains(&v.kind));
@@ -73,12 +79,12 @@ pub fn is_cpu(p: &Profile) -> bool {
         ValueKind::BlockCount,
     ];
     let cpu = has(&[ValueKind::CpuTime, ValueKind::WallTime, ValueKind::Samples, ValueKind::Events]) && !has(&other);
-    // OTLP names a profile by its service, and its value type says what it measures.
-    cpu && p.slices.is_none() && (p.format == "otlp-profiles" || is_cpu_event(&p.name))
+    // A plan of a database has times and no code.
+    cpu && p.slices.is_none() && p.format != "pg-explain" && (!names_events(p) || is_cpu_event(&p.name))
 }
 
 /// Events that tick with the CPU: of perf; tracepoints and faults do not. Of Java Flight Recorder, the samples of running
-/// code; those of native methods mostly wait. Profiles without an event name pass.
+/// code; those of native methods mostly wait. Of stackprof, the modes that follow a clock. Profiles without an event name pass.
 fn is_cpu_event(name: &str) -> bool {
     if matches!(name, "jdk.ExecutionSample" | "jdk.CPUTimeSample" | "profiler.WallClockSample") {
         return true;
@@ -87,16 +93,15 @@ fn is_cpu_event(name: &str) -> bool {
         .trim_end_matches(':')
         .rsplit_once(':')
         .map_or(name, |(head, tail)| if tail.chars().all(|c| "ukhHGpPSDIWeb".contains(c)) { head } else { name });
-    base.is_empty() || ["clock", "cycles", "instructions", "cpu"].iter().any(|word| base.contains(word))
+    base.is_empty() || ["clock", "cycles", "instructions", "cpu", "wall"].iter().any(|word| base.contains(word))
 }
 
-/// The CPU profiles of a session: of several events of one file the one with most samples, as `perf report` would open. Of OTLP
-/// that of each service.
+/// The CPU profiles of a session: of several events of one file the one with most samples, as `perf report` would open. Of
+/// other files that of each service, thread or part.
 pub fn cpu_profiles<'a>(session: &'a Session) -> Vec<(ProfileId, &'a Profile)> {
     let mut out: Vec<(ProfileId, &'a Profile)> = Vec::new();
     for (i, p) in session.profiles.iter().enumerate().filter(|(_, p)| is_cpu(p) && !p.samples.is_empty()) {
-        let same =
-            |other: &Profile| other.source == p.source && !p.name.is_empty() && (p.format != "otlp-profiles" || other.name == p.name);
+        let same = |other: &Profile| other.source == p.source && !p.name.is_empty() && names_events(p);
         match out.iter_mut().find(|(_, other)| same(other)) {
             Some(other) if p.samples.len() > other.1.samples.len() => *other = (ProfileId::from_index(i), p),
             Some(_) => {}

@@ -225,7 +225,7 @@ pub fn finding(
         by_trace.entry(g.trace).or_default().push(g);
     }
     let (mut low_sum, mut high_sum, mut cost) = (0_i64, 0_i64, 0_i64);
-    let mut shares: Vec<f64> = Vec::new();
+    let (mut shares, mut outlasting): (Vec<f64>, Vec<TraceRow>) = (Vec::new(), Vec::new());
     let mut ranked: Vec<(i64, TraceRow, i64)> = Vec::new();
     for (&trace, groups) in &by_trace {
         let clipped = Clipped::of(set, trace);
@@ -244,8 +244,11 @@ pub fn finding(
         let (low, high) = (a.min(b), a.max(b));
         low_sum = low_sum.saturating_add(low);
         high_sum = high_sum.saturating_add(high);
-        if whole > 0 {
-            shares.push((taken as f64 / whole as f64).min(1.0));
+        // What goes on after the request's own span has ended is no share of it.
+        if taken <= whole && whole > 0 {
+            shares.push(taken as f64 / whole as f64);
+        } else {
+            outlasting.push(trace);
         }
         ranked.push((high, trace, whole));
     }
@@ -253,6 +256,7 @@ pub fn finding(
     let (worst_saving, worst_trace, worst_root) = ranked.first().copied().unwrap_or((0, pattern.groups[0].trace, 0));
     let worst = pattern.groups.iter().filter(|g| g.trace == worst_trace).max_by_key(|g| (g.calls.len(), std::cmp::Reverse(g.scope)));
     let worst = worst.unwrap_or(&pattern.groups[0]);
+    let beyond = outlasting.contains(&worst_trace);
     let worst_share = if worst_root > 0 { worst_saving as f64 / worst_root as f64 } else { 0.0 };
     let score = if words.mild { score(worst_share, worst_saving).min(74.0) } else { score(worst_share, worst_saving) };
     let (sum, union) = worst.sum_and_union(set);
@@ -275,7 +279,7 @@ pub fn finding(
         subject => (subject, subject),
     };
     let mut message = format!(
-        "{} calls of {} by {} in one request ({distinct}), {}, {} in sum, {} of wall time, of a request of {}; {} of {} traces.",
+        "{} calls of {} by {} in one request ({distinct}), {}, {} in sum, {} of wall time, of a request of {}{}; {}.",
         worst.count(),
         shown,
         if service.is_empty() { "an unnamed service" } else { &service },
@@ -283,8 +287,8 @@ pub fn finding(
         format_ns(sum as f64),
         format_ns(union as f64),
         format_ns(worst_root as f64),
-        by_trace.len(),
-        of_traces
+        if beyond { ", whose own span ends before they do" } else { "" },
+        super::in_traces(by_trace.len(), of_traces)
     );
     if !words.note.is_empty() {
         message.push(' ');

@@ -133,7 +133,7 @@ impl Detector for Duplicate {
             };
             finding(cx, &RULE, traces, place, &p, &plan, words)
         });
-        let over = format!("{visible} read calls with recorded values of {calls} calls in {traces} traces");
+        let over = format!("{visible} read calls with recorded values of {calls} calls in {}", super::counted(traces, "trace"));
         Outcome::Checked { findings: sorted(findings.collect()), over }
     }
 }

@@ -77,6 +77,6 @@ impl Detector for FanOut {
             };
             finding(cx, &RULE, traces, place, &p, &plan, words)
         });
-        Outcome::Checked { findings: sorted(findings.collect()), over: format!("{calls} calls in {traces} traces") }
+        Outcome::Checked { findings: sorted(findings.collect()), over: format!("{calls} calls in {}", super::counted(traces, "trace")) }
     }
 }

@@ -134,7 +134,7 @@ impl Detector for NPlusOne {
         }
         let mut findings: Vec<Finding> = tandems.places().map(|(place, p)| of_pattern(cx, traces, place, &p)).collect();
         findings.extend(patterns.places().map(|(place, p)| of_loop(cx, traces, place, &p)));
-        Outcome::Checked { findings: sorted(findings), over: format!("{calls} calls in {traces} traces") }
+        Outcome::Checked { findings: sorted(findings), over: format!("{calls} calls in {}", super::counted(traces, "trace")) }
     }
 }
 

@@ -92,6 +92,6 @@ impl Detector for Transitive {
             };
             finding(cx, &RULE, traces, place, &p, &plan, words)
         });
-        Outcome::Checked { findings: sorted(findings.collect()), over: format!("{total} calls in {traces} traces") }
+        Outcome::Checked { findings: sorted(findings.collect()), over: format!("{total} calls in {}", super::counted(traces, "trace")) }
     }
 }

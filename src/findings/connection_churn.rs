@@ -126,13 +126,12 @@ fn one(cx: &Context<'_>, (by, to): &Pair, (calls, calls_ns): (usize, i64), set_u
     let to_text = if to.is_empty() { "its callee".to_string() } else { to.clone() };
     let by_text = if by.is_empty() { "an unnamed service" } else { by.as_str() };
     let message = format!(
-        "{} of {} calls of {to_text} by {by_text} set up a connection of their own, {} in sum, {} of the calls' time; {} of {} traces.",
+        "{} of {} calls of {to_text} by {by_text} set up a connection of their own, {} in sum, {} of the calls' time; {}.",
         set_ups.len(),
         calls.max(set_ups.len()),
         format_ns(spent as f64),
         format_share(share),
-        per_trace.len(),
-        set.traces.len()
+        super::in_traces(per_trace.len(), set.traces.len())
     );
     let said = Said {
         title: format!("{} of {} calls of {to_text} open a connection", set_ups.len(), calls.max(set_ups.len())),

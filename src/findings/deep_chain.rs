@@ -59,7 +59,7 @@ impl Detector for DeepChain {
         let findings = places.into_iter().filter_map(|((kind, names, place), list)| one(cx, kind, &names, &place, &list));
         Outcome::Checked {
             findings: sorted(findings.collect()),
-            over: format!("{hops} calls between services in {} traces", set.traces.len()),
+            over: format!("{hops} calls between services in {}", super::counted(set.traces.len(), "trace")),
         }
     }
 }
@@ -97,8 +97,9 @@ fn one(cx: &Context<'_>, kind: Kind, names: &str, place: &str, list: &[Chain]) -
     // What a slower network does to this request: one millisecond more for each of its remote calls.
     let remote: Vec<SpanRow> = cx.calls().of(worst.trace).iter().map(|c| c.span).collect();
     let slower = replay(set, &clipped, root, &Edit::add_rtt(&remote, 1_000_000)) - whole;
-    let on_the_way = format!("{} of a request of {} on the way", format_ns(net as f64), format_ns(whole as f64));
-    let counted = format!("{} of {} traces", measured.ranked.len(), set.traces.len());
+    let after = if net > whole { ", whose own span ends before they do," } else { "" };
+    let on_the_way = format!("{} of a request of {}{after} on the way", format_ns(net as f64), format_ns(whole as f64));
+    let counted = super::in_traces(measured.ranked.len(), set.traces.len());
     let (title, claim) = match kind {
         Kind::Long => (
             format!("{n} services one below the other in {place}"),

@@ -140,7 +140,7 @@ impl Detector for ErrorOrigin {
         let findings = places.into_iter().filter_map(|((service, name, class, fate, _), list)| {
             one(cx, (&service, &name, &class, fate), &list, &endpoints, &by_trace, &usual)
         });
-        let over = format!("{} spans, {n} of them failing, in {} traces", set.spans.len(), set.traces.len());
+        let over = format!("{} spans, {n} of them failing, in {}", set.spans.len(), super::counted(set.traces.len(), "trace"));
         Outcome::Checked { findings: sorted(findings.collect()), over }
     }
 }

@@ -151,7 +151,7 @@ impl Detector for Width {
             }
         }
         let findings = wide.into_iter().map(|(operation, (why, groups))| tell(cx, traces, operation, why, groups, &usual)).collect();
-        Outcome::Checked { findings: sorted(findings), over: format!("{calls} calls in {traces} traces") }
+        Outcome::Checked { findings: sorted(findings), over: format!("{calls} calls in {}", super::counted(traces, "trace")) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::base::hash::{hash_bytes, hash_u64};
 use crate::base::ids::{ProfileId, SpanRow, StackId};
+use crate::base::quantity::format_share;
 use crate::base::stats::Share;
 use crate::base::view::ViewRef;
 use serde::Serialize;
@@ -129,6 +130,15 @@ impl ShareOf {
     /// From a computed interval.
     pub fn new(share: Share, of: &str) -> ShareOf {
         ShareOf { p: share.p, low: share.low, high: share.high, n: share.n, of: of.to_string() }
+    }
+
+    /// `12.3 % of request (95 %: 10.1 % to 14.5 %, n = 40)`; one observation has no interval.
+    pub fn told(&self) -> String {
+        let share = format!("{} of {}", format_share(self.p), self.of);
+        if self.n == 1 && self.low == self.high {
+            return format!("{share} (n = 1, no interval)");
+        }
+        format!("{share} (95 %: {} to {}, n = {})", format_share(self.low), format_share(self.high), self.n)
     }
 }
 
@@ -308,6 +318,8 @@ pub struct Finding {
     pub also: Vec<Related>,
     /// Findings that only follow from this one.
     pub consequences: Vec<Related>,
+    /// Notes of the same shape on other places, told here alone, with what stood under them.
+    pub places: Vec<Related>,
     /// The rows it speaks of.
     #[serde(skip)]
     pub cover: Cover,

@@ -188,12 +188,11 @@ fn one(cx: &Context<'_>, why: Why, signature: StringId, list: &[Sized]) -> Optio
     };
     let way = transfer(cx, worst.call.span).filter(|_| !matches!(why, Why::Rows | Why::Sum));
     let message = format!(
-        "{what} to {} in {}{}; {} of {} traces.",
+        "{what} to {} in {}{}; {}.",
         if by.is_empty() { "an unnamed service" } else { &by },
         format_ns(set.spans.duration_ns[worst.call.span.index()] as f64),
         way.map_or(String::new(), |(_, way)| format!(", {} of it on the way", format_ns(way as f64))),
-        measured.ranked.len(),
-        set.traces.len()
+        super::in_traces(measured.ranked.len(), set.traces.len())
     );
     let (_, root) = endpoint(cx, worst.trace);
     let mut caveats = Vec::new();

@@ -73,7 +73,10 @@ impl Detector for ManyWrites {
             }
         }
         let findings = places.into_iter().filter_map(|((service, name), executions)| one(cx, service, name, &executions));
-        Outcome::Checked { findings: sorted(findings.collect()), over: format!("{written} writes in {} traces", set.traces.len()) }
+        Outcome::Checked {
+            findings: sorted(findings.collect()),
+            over: format!("{written} writes in {}", super::counted(set.traces.len(), "trace")),
+        }
     }
 }
 
@@ -114,15 +117,14 @@ fn one(cx: &Context<'_>, service: String, name: String, executions: &[Execution]
     let list: Vec<&str> = shown.iter().copied().take(5).collect();
     let whole = measured.ranked.first().map_or(0, |r| r.3);
     let message = format!(
-        "{} writes of {} by {} in one execution of {name}, {} in sum, of a request of {}: {}; {} of {} traces.",
+        "{} writes of {} by {} in one execution of {name}, {} in sum, of a request of {}: {}; {}.",
         worst.len(),
         super::counted(groups.len(), "kind"),
         if service.is_empty() { "an unnamed service" } else { &service },
         format_ns(worst.iter().map(|c| set.spans.duration_ns[c.span.index()] as f64).sum()),
         format_ns(whole as f64),
         list.join(", "),
-        measured.ranked.len(),
-        set.traces.len()
+        super::in_traces(measured.ranked.len(), set.traces.len())
     );
     let (_, root) = endpoint(cx, *trace);
     let said = Said {

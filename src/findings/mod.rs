@@ -6,6 +6,7 @@ pub mod allocation_pressure;
 pub mod allocation_sites;
 pub mod attempts;
 pub mod batch;
+pub mod bursts;
 pub mod call_facts;
 pub mod call_place;
 pub mod calls;
@@ -37,12 +38,14 @@ pub mod executions;
 pub mod facts;
 pub mod fan_out_width;
 pub mod finding;
+pub mod fold;
 pub mod growth_law;
 pub mod heap_growth;
 pub mod hidden_loop;
 pub mod hot_loop;
 pub mod large_payload;
 pub mod lock_wait;
+pub mod long_run;
 pub mod loop_kind;
 mod loop_rows;
 pub mod loop_seen;
@@ -79,6 +82,7 @@ pub mod regression_operation;
 pub mod repeated_cheap_call;
 pub mod repeated_setup;
 pub mod retry_storm;
+pub mod seldom;
 pub mod sequential_calls;
 pub mod settings;
 pub mod settings_lines;
@@ -92,6 +96,7 @@ pub mod tail;
 pub mod tail_attributes;
 pub mod tail_latency;
 pub mod tandem;
+pub mod tasks;
 pub mod time_order;
 pub mod timeouts;
 pub mod timeouts_text;
@@ -126,6 +131,8 @@ pub const DETECTORS: &[&dyn Detector] = &[
     &repeated_cheap_call::RepeatedCheapCall,
     &hot_loop::HotLoop,
     &recursion::Recursion,
+    &long_run::LongRun,
+    &bursts::Bursts,
     &repeated_setup::RepeatedSetup,
     &allocation_sites::AllocationSites,
     &heap_growth::HeapGrowth,
@@ -421,7 +428,9 @@ impl Report {
         // The registry lists general rules before special ones.
         let specific = |rule: &str| DETECTORS.iter().position(|d| d.rule().id == rule).unwrap_or(0) as u32;
         self.findings = merge::merge(cx.session, std::mem::take(&mut self.findings), &specific);
+        seldom::seldom(cx.session, &mut self.findings);
         self.findings.sort_by(order);
+        self.findings = fold::fold(std::mem::take(&mut self.findings));
         for (i, finding) in self.findings.iter_mut().enumerate() {
             finding.id = format!("f-{}", i + 1);
             try_it::link(cx.session, finding);
@@ -465,6 +474,11 @@ fn rank(finding: &Finding) -> f64 {
         Confidence::Possible => 0.5,
     };
     finding.share.as_ref().map_or(0.0, |s| s.low) * sure
+}
+
+/// `in 3 of 5 traces`; `in the only trace`.
+pub(crate) fn in_traces(affected: usize, of: usize) -> String {
+    if of == 1 { "in the only trace".to_string() } else { format!("in {affected} of {of} traces") }
 }
 
 /// `1 CPU profile`, `2 CPU profiles`.

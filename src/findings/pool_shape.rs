@@ -108,6 +108,12 @@ pub fn spearman(pairs: &[(f64, f64)]) -> f64 {
     if spread > 0.0 { both / spread } else { 0.0 }
 }
 
+/// How many standard deviations a rank correlation of `n` pairs lies from none, by Fisher's transformation with the variance
+/// of Fieller, Hartley and Pearson (1957), 1.06 / (n - 3). 0 below four pairs.
+pub fn rank_deviations(r: f64, n: usize) -> f64 {
+    if n < 4 { 0.0 } else { r.clamp(-0.999_999, 0.999_999).atanh() * ((n as f64 - 3.0) / 1.06).sqrt() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +143,15 @@ mod tests {
     #[test]
     fn levels_count_what_is_under_way() {
         assert_eq!(levels(&[(0, 10), (2, 12), (10, 20), (30, 40)]), [1, 2, 2, 1]);
+    }
+
+    #[test]
+    fn few_pairs_prove_no_correlation() {
+        // atanh(0.5) is half the natural logarithm of three.
+        assert!((rank_deviations(0.5, 8) - 0.549_306 * (5.0_f64 / 1.06).sqrt()).abs() < 1e-5);
+        assert!(rank_deviations(0.6, 8) < 2.0 && rank_deviations(0.6, 60) > 4.0);
+        assert_eq!(rank_deviations(1.0, 3), 0.0);
+        assert!(rank_deviations(1.0, 8).is_finite());
     }
 
     #[test]

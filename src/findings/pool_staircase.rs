@@ -2,7 +2,7 @@
 
 use super::chatty::{Group, NO_CALLS, Patterns, Plan, Words, finding, groups, sorted};
 use super::finding::{Confidence, Rule, Threshold};
-use super::pool_shape::{Plateau, intervals, levels, plateau, spearman};
+use super::pool_shape::{Plateau, intervals, levels, plateau, rank_deviations, spearman};
 use super::{Context, Detector, Outcome};
 use crate::analysis::replay::Edit;
 use crate::model::trace::TraceSet;
@@ -24,6 +24,11 @@ pub const RULE: Rule = Rule {
             name: "min_correlation",
             default: 0.6,
             doc: "Spearman's correlation of duration with the calls under way, from which they slow each other down.",
+        },
+        Threshold {
+            name: "min_deviations",
+            default: 4.0,
+            doc: "Standard deviations of Fisher's z between the correlation and none: of a thousand sets of calls, none by chance.",
         },
     ],
     doc: include_str!("../../docs/rules/pool-staircase.md"),
@@ -47,8 +52,9 @@ fn unknown(_: &TraceSet, _: &Group) -> (Edit, Edit) {
     (Edit::default(), Edit::default())
 }
 
-/// Durations against the calls under way, of several executions.
-fn correlation(set: &TraceSet, groups: &[Group]) -> f64 {
+/// Durations against the calls under way, of several executions. `None` where so few calls, or so small a correlation, may be
+/// chance: independent calls that begin together end in any order.
+fn correlation(set: &TraceSet, groups: &[Group], least: f64, deviations: f64) -> Option<f64> {
     let mut pairs = Vec::new();
     for g in groups {
         let calls = intervals(set, g);
@@ -57,7 +63,8 @@ fn correlation(set: &TraceSet, groups: &[Group]) -> f64 {
     let mut distinct: Vec<f64> = pairs.iter().map(|p| p.0).collect();
     distinct.sort_by(f64::total_cmp);
     distinct.dedup();
-    if distinct.len() < 3 || pairs.len() < 8 { 0.0 } else { spearman(&pairs) }
+    let r = spearman(&pairs);
+    (distinct.len() >= 3 && pairs.len() >= 8 && r >= least && rank_deviations(r, pairs.len()) >= deviations).then_some(r)
 }
 
 impl Detector for PoolStaircase {
@@ -96,15 +103,15 @@ impl Detector for PoolStaircase {
         if calls == 0 {
             return Outcome::NotChecked(NO_CALLS.to_string());
         }
-        let least = cx.threshold(&RULE, "min_correlation");
-        let crowded = |p: &super::chatty::Pattern| correlation(set, &p.groups);
+        let (least, deviations) = (cx.threshold(&RULE, "min_correlation"), cx.threshold(&RULE, "min_deviations"));
+        let crowded = |p: &super::chatty::Pattern| correlation(set, &p.groups, least, deviations);
         let mut findings = Vec::new();
         for (place, p) in pools.places() {
             let found: Vec<usize> = p.groups.iter().map(|g| workers(set, g)).collect();
             let most = found.iter().copied().max().unwrap_or(0);
             let words = match crowded(&p) {
-                r if r >= least => slower(r),
-                _ => Words {
+                Some(r) => slower(r),
+                None => Words {
                     title: format!("{{n}} calls of {{op}} wait for {most} workers in {{endpoint}}"),
                     model: "Replay of the requests with half as many workers more at worst, twice as many at best.",
                     confidence: if p.groups.len() >= 3 { Confidence::Confirmed } else { Confidence::Likely },
@@ -123,12 +130,11 @@ impl Detector for PoolStaircase {
             findings.push(finding(cx, &RULE, traces, place, &p, plan, words));
         }
         for (place, p) in crowds.places() {
-            let r = crowded(&p);
-            if r >= least {
+            if let Some(r) = crowded(&p) {
                 findings.push(finding(cx, &RULE, traces, place, &p, &unknown, slower(r)));
             }
         }
-        Outcome::Checked { findings: sorted(findings), over: format!("{calls} calls in {traces} traces") }
+        Outcome::Checked { findings: sorted(findings), over: format!("{calls} calls in {}", super::counted(traces, "trace")) }
     }
 }
 

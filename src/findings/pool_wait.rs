@@ -89,15 +89,14 @@ fn one(cx: &Context<'_>, (service, name, to): &(String, String, String), waits: 
     let (_, root) = endpoint(cx, worst.trace);
     let to_text = if to.is_empty() { String::new() } else { format!(" of {to}") };
     let message = format!(
-        "{} of {} calls by {} wait for a connection{to_text}: {} in the median, up to {}, before a call of {}; {} of {} traces.",
+        "{} of {} calls by {} wait for a connection{to_text}: {} in the median, up to {}, before a call of {}; {}.",
         long.len(),
         waits.len(),
         if service.is_empty() { "an unnamed service" } else { service },
         format_ns(quantile(&sorted, 0.5) as f64),
         format_ns(length(worst.span) as f64),
         format_ns(served as f64),
-        measured.ranked.len(),
-        set.traces.len()
+        super::in_traces(measured.ranked.len(), set.traces.len())
     );
     let share = long.len() as f64 / waits.len() as f64;
     let said = Said {

@@ -71,7 +71,7 @@ impl Detector for QueueLag {
         }
         Outcome::Checked {
             findings: sorted(findings),
-            over: format!("{sent} messages and {asked} answered calls in {} traces", set.traces.len()),
+            over: format!("{sent} messages and {asked} answered calls in {}", super::counted(set.traces.len(), "trace")),
         }
     }
 }
@@ -213,15 +213,14 @@ fn of_requests(cx: &Context<'_>, caller: &str, callee: &str, list: &[Queued]) ->
     waits.sort_unstable();
     let (_, root) = endpoint(cx, worst.trace);
     let message = format!(
-        "{} of {} calls of {callee} by {} wait before the callee begins, {} in the median of all and {} at most, while it then takes {} in the median; {} of {} traces.",
+        "{} of {} calls of {callee} by {} wait before the callee begins, {} in the median of all and {} at most, while it then takes {} in the median; {}.",
         long.len(),
         list.len(),
         if caller.is_empty() { "an unnamed service" } else { caller },
         format_ns(quantile(&waits, 0.5) as f64),
         format_ns(beyond(worst) as f64),
         format_ns(work as f64),
-        measured.ranked.len(),
-        cx.session.traces.traces.len()
+        super::in_traces(measured.ranked.len(), cx.session.traces.traces.len())
     );
     let said = Said {
         title: format!("Requests wait up to {} before {callee} begins", format_ns(beyond(worst) as f64)),

@@ -45,7 +45,10 @@ impl Detector for FewSamples {
                 } else {
                     MOST_INFO
                 }),
-                title: format!("Only {n} active samples"),
+                title: match n {
+                    0 => "No sample is active".to_string(),
+                    n => format!("Only {}", super::counted(n as usize, "active sample")),
+                },
                 message: format!(
                     "{} has {n} active samples: a function shown with 10 % may really have {} to {}.",
                     if active.profile.name.is_empty() { "The profile" } else { &active.profile.name },

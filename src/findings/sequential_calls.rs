@@ -149,7 +149,7 @@ impl Detector for Sequential {
                 }
             }
         }
-        Outcome::Checked { findings: sorted(findings), over: format!("{calls} calls in {traces} traces") }
+        Outcome::Checked { findings: sorted(findings), over: format!("{calls} calls in {}", super::counted(traces, "trace")) }
     }
 }
 

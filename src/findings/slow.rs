@@ -107,11 +107,11 @@ fn one(cx: &Context<'_>, rule: &Rule, slow: &[Slow], all: &[i64]) -> Option<Find
     };
     let shape = shape(cx, &worst.call);
     let mut message = format!(
-        "{shown} by {} takes {} on the critical path of a request of {} ({manner}); {traces} of {} traces.",
+        "{shown} by {} takes {} on the critical path of a request of {} ({manner}); {}.",
         if by.is_empty() { "an unnamed service" } else { &by },
         format_ns(worst.own as f64),
         format_ns(whole as f64),
-        set.traces.len()
+        super::in_traces(traces, set.traces.len())
     );
     for sentence in &shape {
         message.push(' ');

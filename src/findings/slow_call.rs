@@ -48,6 +48,6 @@ impl Detector for SlowCall {
         if n == 0 {
             return Outcome::NotChecked("no span is a call of a service".to_string());
         }
-        Outcome::Checked { findings, over: format!("{n} calls of services in {} traces", cx.session.traces.traces.len()) }
+        Outcome::Checked { findings, over: format!("{n} calls of services in {}", super::counted(cx.session.traces.traces.len(), "trace")) }
     }
 }

@@ -48,6 +48,6 @@ impl Detector for SlowQuery {
         if n == 0 {
             return Outcome::NotChecked("no span is a database call".to_string());
         }
-        Outcome::Checked { findings, over: format!("{n} database calls in {} traces", cx.session.traces.traces.len()) }
+        Outcome::Checked { findings, over: format!("{n} database calls in {}", super::counted(cx.session.traces.traces.len(), "trace")) }
     }
 }

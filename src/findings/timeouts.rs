@@ -98,7 +98,10 @@ impl Detector for Timeouts {
             hits.extend(abandoned(cx, &mut known));
             findings.extend(hits.into_iter().filter_map(|(kind, hits)| one(cx, kind, &hits, &known.fine)));
         }
-        Outcome::Checked { findings: sorted(findings), over: format!("{} calls in {} traces", cx.calls().len(), set.traces.len()) }
+        Outcome::Checked {
+            findings: sorted(findings),
+            over: format!("{} calls in {}", cx.calls().len(), super::counted(set.traces.len(), "trace")),
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub fn said(cx: &Context<'_>, kind: &Kind, hits: &[Hit], worst: &Hit, measured: 
     let by = caller(cx, &worst.call);
     let by_text = if by.is_empty() { "an unnamed service" } else { &by };
     let (_, root) = endpoint(cx, worst.trace);
-    let traces = format!("{} of {} traces", measured.ranked.len(), set.traces.len());
+    let traces = super::in_traces(measured.ranked.len(), set.traces.len());
     let well = match fine.len() {
         0 => "none succeeds in these traces".to_string(),
         n => format!(

@@ -81,15 +81,7 @@ pub fn one(f: &Finding) -> String {
         if f.tier.is_empty() { String::new() } else { format!(", tier {}", f.tier) }
     );
     if let Some(share) = &f.share {
-        let _ = writeln!(
-            out,
-            "- share of {}: {} (95 %: {} to {}, n = {})",
-            escape(&share.of),
-            format_share(share.p),
-            format_share(share.low),
-            format_share(share.high),
-            share.n
-        );
+        let _ = writeln!(out, "- share: {}", escape(&share.told()));
     }
     if f.impact.amount != 0 {
         let value = |v: i64| format_value(v as f64, &f.impact.unit);
@@ -123,7 +115,7 @@ pub fn one(f: &Finding) -> String {
     for caveat in &f.caveats {
         let _ = writeln!(out, "- caveat: {}", escape(caveat));
     }
-    for (word, list) in [("also", &f.also), ("follows from it", &f.consequences)] {
+    for (word, list) in [("also", &f.also), ("follows from it", &f.consequences), ("another place", &f.places)] {
         for other in list {
             let _ = writeln!(out, "- {word}: {} (`{}`)", escape(&other.message), other.rule);
         }

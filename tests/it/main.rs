@@ -16,6 +16,7 @@ mod corpus;
 mod costs;
 mod critical_paths;
 mod detection;
+mod event_loops;
 mod exports;
 mod gecko;
 #[path = "../generator/mod.rs"]

@@ -63,6 +63,7 @@ pub fn Detail(props: &Props) -> Html {
             { texts("caveats", "But") }
             { related(f, "consequences", "What follows from it") }
             { related(f, "also", "Also seen as") }
+            { related(f, "places", "The same in other places") }
             { actions(s, f) }
             <h3>{ "The numbers again, from a shell" }</h3>
             <div class="query"><code>{ json::text(f, "query") }</code>{ copy_button(s, json::text(f, "query").to_string(), "the command") }</div>
@@ -137,8 +138,11 @@ fn sure(f: &Value) -> String {
     let share = &f["share"];
     let tier = json::text(f, "tier");
     let tier = if tier.is_empty() { String::new() } else { format!(", by {} ({tier})", tier_words(tier)) };
+    let alone = json::number(share, "n") == 1.0 && json::number(share, "low") == json::number(share, "high");
     let interval = if share.is_null() {
         String::new()
+    } else if alone {
+        format!(": {} of {} (n = 1, no interval)", format_share(json::number(share, "p")), json::text(share, "of"))
     } else {
         format!(
             ": {} of {} (95 % interval {} to {}), n = {}",

@@ -134,7 +134,7 @@ fn row(s: &Shared, f: &Value, current: bool) -> Html {
     let high = json::number(&f["impact"], "recoverable_high");
     let part = if amount > 0.0 { (high / amount).clamp(0.0, 1.0) } else { 0.0 };
     let subject = json::text(&f["subject"], "service");
-    let under = json::items(f, "also").len() + json::items(f, "consequences").len();
+    let under = json::items(f, "also").len() + json::items(f, "consequences").len() + json::items(f, "places").len();
     html! {
         <li>
             <button
