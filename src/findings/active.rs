@@ -358,6 +358,17 @@ fn shown_value(p: &Profile) -> usize {
 /// Events per sample, and whether they are known (PROFILES 4.1): the column of counts, else the value over the period,
 /// else the value over the greatest common divisor.
 pub(super) fn counts(p: &Profile) -> (Vec<i64>, bool) {
+    let (mut counts, counted) = raw_counts(p);
+    // Numbers whose sums leave the range of integers are no counts; rules add them up in many ways.
+    let most = i64::MAX / 64 / counts.len().max(1) as i64;
+    let sound = counts.iter().all(|count| (-most..=most).contains(count));
+    if !sound {
+        counts.iter_mut().for_each(|count| *count = (*count).clamp(-most, most));
+    }
+    (counts, counted && sound)
+}
+
+fn raw_counts(p: &Profile) -> (Vec<i64>, bool) {
     if p.format != "folded"
         && let Some(column) = p.value_of_kind(ValueKind::Samples)
     {
@@ -365,7 +376,7 @@ pub(super) fn counts(p: &Profile) -> (Vec<i64>, bool) {
     }
     let column = &p.samples.values[shown_value(p)];
     if p.period > 0 && p.period_unit == p.value_types[shown_value(p)].unit {
-        return (column.iter().map(|v| (v + p.period / 2) / p.period).collect(), true);
+        return (column.iter().map(|v| v.saturating_add(p.period / 2) / p.period).collect(), true);
     }
     // A common divisor is a period only if it is large and many numbers share it; round numbers by hand are counts.
     let divisor = match column.iter().fold(0_i64, |d, v| gcd(d, v.saturating_abs())) {

@@ -8,7 +8,7 @@ use crate::analysis::call_tree::CallTree;
 use crate::analysis::neighbours::heaviest_path;
 use crate::analysis::weights::Selection;
 use crate::base::ids::{FuncId, ProfileId, StackId};
-use crate::base::quantity::{format_bytes, format_count, format_share};
+use crate::base::quantity::{format_bytes, format_count, format_share, format_value};
 use crate::base::stats::{map_exp100, wilson};
 use crate::base::view::{View, ViewRef};
 use crate::model::Session;
@@ -103,16 +103,46 @@ impl Detector for AllocationSites {
                 continue;
             }
             checked += 1;
-            raw += of_profile(cx, id, p, &columns, &mut findings);
+            let mut own = Vec::new();
+            raw += of_profile(cx, id, p, &columns, &mut own);
+            let file = cx.session.sources.get(p.source.index()).map_or("", |s| s.file.as_str());
+            findings.extend(own.into_iter().map(|f| (f, file)));
         }
         match (checked, empty) {
             (0, 0) => return Outcome::NotChecked("because no file holds a heap or allocation profile".to_string()),
             (0, _) => return Outcome::NotChecked("because the heap profiles hold no bytes".to_string()),
             _ => {}
         }
+        let mut findings = once(findings);
         findings.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.fingerprint.cmp(&b.fingerprint)));
         Outcome::Checked { findings, over: format!("{} raw samples in {}", format_count(raw.round()), counted(checked, "heap profile")) }
     }
+}
+
+/// A site that several profiles show is told once, as the profile with most of its bytes has it; the others are evidence.
+fn once(found: Vec<(Finding, &str)>) -> Vec<Finding> {
+    let mut groups: BTreeMap<String, Vec<(Finding, &str)>> = BTreeMap::new();
+    for (finding, file) in found {
+        groups.entry(finding.fingerprint.clone()).or_default().push((finding, file));
+    }
+    let one = |mut group: Vec<(Finding, &str)>| -> Option<Finding> {
+        group.sort_by_key(|(f, _)| std::cmp::Reverse(f.impact.amount));
+        let mut rest = group.into_iter();
+        let (mut first, file) = rest.next()?;
+        for (at, (other, other_file)) in rest.enumerate() {
+            if at == 0 {
+                first.caveats.push(format!("Its numbers are those of {file}; other heap profiles show it too."));
+            }
+            let share = other.share.as_ref().map_or(String::new(), |s| format!(" ({})", format_share(s.p)));
+            let view = other.evidence.first().map(|e| e.view.clone());
+            first.evidence.extend(view.map(|view| Evidence {
+                text: format!("In {other_file}: {}{share}", format_value(other.impact.amount as f64, &other.impact.unit)),
+                view,
+            }));
+        }
+        Some(first)
+    };
+    groups.into_values().filter_map(one).collect()
 }
 
 /// Adds the findings of a profile and returns its raw samples.

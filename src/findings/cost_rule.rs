@@ -312,14 +312,14 @@ fn ranked(active: &Active<'_>, counts: BTreeMap<FuncId, i64>) -> Vec<(FuncId, i6
 /// The heaviest stacks that hold nearly all samples, by row.
 pub fn cover(mut stacks: Vec<(i64, StackId)>) -> Vec<StackId> {
     stacks.sort_unstable_by_key(|(count, stack)| (std::cmp::Reverse(*count), *stack));
-    let whole: i64 = stacks.iter().map(|s| s.0).sum();
-    let mut sum = 0;
+    let whole: i128 = stacks.iter().map(|s| i128::from(s.0)).sum();
+    let mut sum = 0_i128;
     let mut out: Vec<StackId> = Vec::new();
     for (count, stack) in stacks {
         if sum as f64 >= COVERED * whole as f64 || out.len() >= COVER_STACKS {
             break;
         }
-        sum += count;
+        sum += i128::from(count);
         out.push(stack);
     }
     out.sort_unstable();

@@ -300,7 +300,7 @@ fn push_profile(event: Event, threads: &[Thread], format: &'static str, import: 
             *column = times;
         }
         let (first, last) = (event.time_ns.iter().min().copied().unwrap_or(0), event.time_ns.iter().max().copied().unwrap_or(0));
-        profile.duration_ns = last - first;
+        profile.duration_ns = last.saturating_sub(first);
         profile.samples.time_ns = event.time_ns;
     }
     profile.branches = event.branches;

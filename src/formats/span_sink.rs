@@ -4,11 +4,16 @@ use super::Import;
 use super::json::Scalar;
 use crate::base::ids::{ServiceId, StringId};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
-use crate::model::trace::{AttrValue, SpanKind, span_id};
+use crate::model::trace::{AttrValue, LATEST, LONGEST, SpanKind, span_id};
 
 /// A record that is not JSON or not a span.
 pub const BAD_SPAN: DiagnosticCode =
     DiagnosticCode { code: "spans/unreadable", level: Level::DataLoss, message: "Records that cannot be read as spans were skipped." };
+const FAR: DiagnosticCode = DiagnosticCode {
+    code: "spans/implausible-time",
+    level: Level::Notice,
+    message: "Times that no clock gives: begins beyond the year 2100 were taken as there, and lengths beyond two years as two years.",
+};
 /// End before start.
 pub const NEGATIVE: DiagnosticCode = DiagnosticCode {
     code: "spans/negative-duration",
@@ -145,7 +150,11 @@ impl Import<'_> {
         if end < start {
             self.report(NEGATIVE, At::Record(record), name);
         }
-        end.saturating_sub(start).max(0)
+        let length = end.saturating_sub(start).max(0);
+        if !(-LATEST..=LATEST).contains(&start) || length > LONGEST {
+            self.report(FAR, At::Record(record), name);
+        }
+        length
     }
 
     /// Passes a time or length on, and says so when one is given that cannot be read.

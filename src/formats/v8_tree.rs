@@ -105,8 +105,8 @@ fn steps(
             "functionName" => frame.function_name = Text(Cow::Owned(value.text().unwrap_or_default().to_string())),
             "url" => frame.url = Text(Cow::Owned(value.text().unwrap_or_default().to_string())),
             // The old form counts lines and columns from 1, with 0 for none.
-            "lineNumber" => frame.line_number = Scalar::Int(value.int().unwrap_or(0) - 1),
-            _ => frame.column_number = Scalar::Int(value.int().unwrap_or(0) - 1),
+            "lineNumber" => frame.line_number = Scalar::Int(value.int().unwrap_or(0).saturating_sub(1)),
+            _ => frame.column_number = Scalar::Int(value.int().unwrap_or(0).saturating_sub(1)),
         }
     }
     Ok(())

@@ -88,7 +88,7 @@ impl Diagnostics {
             count: 0,
             examples: Vec::new(),
         });
-        entry.count += count;
+        entry.count = entry.count.saturating_add(count);
         if entry.examples.len() < MAX_EXAMPLES {
             entry.examples.push((at, excerpt(text)));
         }
@@ -99,7 +99,7 @@ impl Diagnostics {
         for (code, entry) in part.entries {
             let Entry { level, message, count, examples } = entry;
             let own = self.entries.entry(code).or_insert(Entry { level, message, count: 0, examples: Vec::new() });
-            own.count += count;
+            own.count = own.count.saturating_add(count);
             let room = MAX_EXAMPLES - own.examples.len();
             own.examples.extend(examples.into_iter().take(room).map(|(at, text)| match at {
                 At::Line(n) => (At::Line(lines + n), text),

@@ -7,6 +7,12 @@ use crate::base::hash::hash_u64;
 use crate::base::ids::{OperationId, ResourceId, ServiceId, SourceId, SpanRow, StringId, TraceRow};
 use crate::base::intern::{RowIndex, StringTable};
 
+/// Begins are kept up to this moment before and after 1970: the year 2100. What lies beyond is damage, and differences of such
+/// times would leave the range of integers.
+pub const LATEST: i64 = 4_102_444_800_000_000_000;
+/// Spans are kept up to this length, two years, for the same reason.
+pub const LONGEST: i64 = 63_072_000_000_000_000;
+
 /// Span kinds, as OTLP numbers them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -376,8 +382,8 @@ impl TraceSet {
         t.id.push(span.id);
         t.parent_id.push(span.parent_id);
         t.operation.push(span.operation);
-        t.start_ns.push(span.start_ns);
-        t.duration_ns.push(span.duration_ns.max(0));
+        t.start_ns.push(span.start_ns.clamp(-LATEST, LATEST));
+        t.duration_ns.push(span.duration_ns.clamp(0, LONGEST));
         t.flags.push(span.flags);
         t.resource.push(span.resource);
         t.scope.push(span.scope);

@@ -60,7 +60,7 @@ fn a_program_that_does_not_allocate_is_clear() {
 fn recordings(names: &[&str]) -> Option<Engine> {
     let mut engine = Engine::default();
     for name in names {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/recordings").join(name);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/recordings").join(name);
         let Ok(bytes) = std::fs::read(&path) else {
             eprintln!("recordings are absent: {name} was not looked at");
             return None;
@@ -127,4 +127,19 @@ fn a_leak_between_two_heap_profiles_is_found() {
     // The same heap twice does not grow.
     let Some(engine) = recordings(&["heap2.pb.gz", "heap2.pb.gz"]) else { return };
     assert_eq!(of(&engine, "heap-growth").len(), 0);
+}
+
+/// A process's heap at two moments shows the same sites twice: each is told once, with the other file as evidence.
+#[test]
+fn sites_of_several_snapshots_are_told_once() {
+    let Some(engine) = recordings(&["heap1.pb.gz", "heap2.pb.gz"]) else { return };
+    let found = of(&engine, "allocation-sites");
+    let mut names: Vec<&str> = found.iter().map(|f| f.title.as_str()).map(|t| t.split(" allocates").next().unwrap()).collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all, "{names:?}");
+    let concat = found.iter().find(|f| f.subject.name == "main.concat").unwrap();
+    assert!(concat.title.contains("47.6 %"), "the profile with most bytes speaks: {}", concat.title);
+    assert!(concat.evidence.iter().any(|e| e.text.contains("pb.gz: 100 MiB (47.0 %)")), "{:?}", concat.evidence);
 }

@@ -52,7 +52,7 @@ fn kinds_of_work_of_a_go_program() {
 #[test]
 fn compilers_and_collectors_of_the_jvm() {
     for (file, jit) in [("G1", 357), ("Parallel", 387), ("Serial", 401), ("Shenandoah", 385), ("Z", 326)] {
-        let name = format!("../../shared/recordings/java-Use{file}GC.perf-script.txt.gz");
+        let name = format!("../shared/recordings/java-Use{file}GC.perf-script.txt.gz");
         let Some(engine) = open_recording(&name) else { return };
         let f = one(&engine, "warm-up");
         assert_eq!((per_mille(f), f.severity), (jit, Severity::Info), "{file}");
@@ -195,7 +195,7 @@ fn kinds_of_work_add_up_to_the_whole() {
 #[test]
 fn waiting_for_locks_is_told_from_waiting_for_work() {
     for (file, words) in [("mutex.pb.gz", "while the lock was held by main.contend"), ("block.pb.gz", "in main.contend")] {
-        let Some(engine) = open_recording(&format!("../../shared/recordings/{file}")) else { return };
+        let Some(engine) = open_recording(&format!("../shared/recordings/{file}")) else { return };
         let f = one(&engine, "lock-wait");
         assert!(f.title.ends_with(words), "{}", f.title);
         assert_eq!((f.severity, f.confidence, f.impact.unit.as_str()), (Severity::Info, Confidence::Confirmed, "nanoseconds"));

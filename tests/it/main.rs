@@ -43,6 +43,7 @@ mod profile_analysis;
 mod profiles;
 mod reading;
 mod recordings;
+mod same;
 mod sentry;
 mod services;
 mod sniff;
