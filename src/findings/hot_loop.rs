@@ -354,8 +354,9 @@ fn judge(active: &Active<'_>, seen: Option<&Seen>, func: FuncId, g: &Group, limi
         && n as f64 >= site_share * g.body.n as f64
     {
         let callable = !super::owner::is_library(active, caller);
-        let site: BTreeMap<(Unit, u64), i64> =
-            g.calls.get(&(caller, at)).and_then(|f| loop_seen::unit(active.session, *f)).map(|place| (place, n)).into_iter().collect();
+        // The call stands right before where it returns to.
+        let call = g.calls.get(&(caller, at)).and_then(|f| loop_seen::unit(active.session, *f));
+        let site: BTreeMap<(Unit, u64), i64> = call.map(|(unit, at)| ((unit, at.saturating_sub(1)), n)).into_iter().collect();
         let hit = seen.and_then(|s| s.hit(active.session, &site));
         // The call is known to stand in no loop: whatever repeats is further up.
         if hit.as_ref().is_some_and(Hit::none) {

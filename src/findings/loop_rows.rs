@@ -118,7 +118,7 @@ pub(super) fn message(shown: &Shown) -> String {
     if let Some(t) = l.trips.as_ref() {
         if let Some(mean) = t.mean.filter(|_| t.exits >= EXITS) {
             out.push_str(&format!("; it iterates {} times per entry", trips(mean)));
-        } else {
+        } else if t.longest > 1 {
             out.push_str(&format!("; it iterates at least {} times in a row", t.longest));
         }
     }
@@ -151,7 +151,7 @@ pub(super) fn evidence(active: &Active<'_>, shown: &Shown, view: &ViewRef, out: 
             text.push_str(&format!(", {} deep, in {}", l.depth, lines(around)));
         }
         text.push_str(&format!("; {} of all samples are in them", share(l.own)));
-        if l.total > l.own {
+        if (l.total - l.own) as f64 >= 0.005 * active.count as f64 {
             text.push_str(&format!(", {} with what they call", share(l.total)));
         }
         text.push_str(&match (c.packed, c.width) {
@@ -169,7 +169,8 @@ pub(super) fn evidence(active: &Active<'_>, shown: &Shown, view: &ViewRef, out: 
             format_share(1.0 / (t.exits as f64).sqrt()),
             t.exits
         ),
-        None => format!("by taken branches it loops at least {} times in a row", t.longest),
+        None if t.longest > 1 => format!("by taken branches it loops at least {} times in a row", t.longest),
+        None => format!("by taken branches it loops, {} seen", super::counted(t.turns as usize, "iteration")),
     };
     match (t.median, t.p95) {
         (Some(median), Some(p95)) => text.push_str(&format!(", median {median}, 95 % up to {p95}")),

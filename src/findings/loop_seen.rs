@@ -7,7 +7,7 @@ use crate::analysis::weights::{subtree, walk};
 use crate::base::ids::{FrameId, FuncId};
 use crate::model::Session;
 use crate::model::code::{CodeFunction, CodeLoop};
-use crate::model::symbols::{FUNC_UNSYMBOLIZED, NO_ADDRESS};
+use crate::model::symbols::{FRAME_INLINED, FUNC_UNSYMBOLIZED, NO_ADDRESS};
 use std::collections::BTreeMap;
 
 /// What offsets are counted in.
@@ -85,6 +85,10 @@ pub fn unit(session: &Session, frame: FrameId) -> Option<(Unit, u64)> {
     named.then(|| (Unit::Func(s.funcs.canonical[func.index()]), offset))
 }
 
+fn is_inlined(session: &Session, frame: FrameId) -> bool {
+    session.symbols.frames.flags[frame.index()] & FRAME_INLINED != 0
+}
+
 /// The loops of a profile; `None` when no binary and no branches tell of any.
 pub fn seen(active: &Active<'_>) -> Option<Seen> {
     let session = active.session;
@@ -157,21 +161,32 @@ impl Seen {
             own[a.stack.index()] += a.count;
         }
         let total = subtree(stacks, &own);
+        // What is inlined stands at the same place; other frames above a frame were called, and return behind their call.
+        let mut exact = own.clone();
+        for row in (0..exact.len()).rev() {
+            if let Some(below) = stacks.prefix[row].get().filter(|_| is_inlined(active.session, stacks.frame[row])) {
+                exact[below.index()] += exact[row];
+            }
+        }
         let used: Vec<bool> = total.iter().map(|n| *n > 0).collect();
         let mut open: BTreeMap<Unit, Vec<u32>> = self.loops.iter().map(|(unit, list)| (*unit, vec![0; list.len()])).collect();
         let loops = &mut self.loops;
         walk(stacks, &used, |row, down| {
             let Some((unit, offset)) = unit(active.session, stacks.frame[row]) else { return };
             let (Some(list), Some(open)) = (loops.get_mut(&unit), open.get_mut(&unit)) else { return };
-            for (l, open) in list.iter_mut().zip(open).filter(|(l, _)| l.holds(offset)) {
+            for (l, open) in list.iter_mut().zip(open) {
+                let (here, call) = (l.holds(offset), l.holds(offset.saturating_sub(1)));
+                if !here && !call {
+                    continue;
+                }
                 if !down {
                     *open -= 1;
                     continue;
                 }
                 if *open == 0 {
-                    l.total += total[row];
+                    l.total += if here { exact[row] } else { 0 } + if call { total[row] - exact[row] } else { 0 };
                 }
-                l.own += own[row];
+                l.own += if here { own[row] } else { 0 };
                 *open += 1;
             }
         });

@@ -48,6 +48,10 @@ impl Claim {
     /// Looks in the order of time for iterations of what the claim speaks of: of the function called again, of its own code, or
     /// of its calls. Standing still proves one only where the instruction is known, not by lines.
     pub(super) fn in_order(&mut self, order: &TimeOrder, least: f64) {
+        // Code that is known to have no loop there is run again by its caller: that is what went backward.
+        if self.loopless() {
+            return;
+        }
         let mut moves = order.of(self.repeats.unwrap_or(self.func));
         if self.repeats.is_some() || !self.places.knows_bytes() {
             moves.same = 0;
@@ -58,6 +62,11 @@ impl Claim {
         if iterations(&moves) as f64 >= least {
             self.order = Some(moves);
         }
+    }
+
+    /// Whether its machine code is known to have no loop where its samples are.
+    fn loopless(&self) -> bool {
+        self.repeats.is_none() && self.shown.as_ref().is_some_and(|s| s.hit.none())
     }
 
     /// Whether the loop is known by machine code alone whose jumps are not all known.
@@ -75,7 +84,7 @@ impl Claim {
         if self.shown.as_ref().is_some_and(Shown::by_branches) {
             out.push_str("+T4");
         }
-        if self.shown.as_ref().is_some_and(Shown::by_code) {
+        if self.loopless() || self.shown.as_ref().is_some_and(Shown::by_code) {
             out.push_str("+T5");
         }
         out
@@ -91,10 +100,11 @@ pub(super) fn iterations(m: &Moves) -> u64 {
 pub(super) fn describe(cx: &Context<'_>, active: &Active<'_>, tree: &CallTree, claim: &Claim) -> Option<Finding> {
     let share = share_of(active, claim.count);
     let tiers = claim.tiers();
+    let sure = if claim.loopless() { factor("T0") } else { factor(&tiers) };
     let missing = active.unknown_share() >= cx.threshold(&RULE, "unknown-share");
     let few = (active.count as f64) < cx.threshold(&RULE, "few-samples");
     let (info, warning) = (cx.threshold(&RULE, "info-share"), cx.threshold(&RULE, "warning-share"));
-    let mut score = map_exp100(share.low, info, warning) * factor(&tiers);
+    let mut score = map_exp100(share.low, info, warning) * sure;
     if missing || few || !active.counted {
         score = score.min(74.0);
     }
@@ -118,7 +128,7 @@ pub(super) fn describe(cx: &Context<'_>, active: &Active<'_>, tree: &CallTree, c
         fingerprint: fingerprint(RULE.id, &[name, claim.repeats.map_or("", |f| active.name(f))]),
         severity,
         score: score.round() as u32,
-        confidence: match factor(&tiers) {
+        confidence: match sure {
             f if f >= 0.95 && claim.vague() => Confidence::Likely,
             f if f >= 0.95 => Confidence::Confirmed,
             f if f >= 0.85 => Confidence::Likely,
@@ -167,6 +177,7 @@ fn title(active: &Active<'_>, c: &Claim, p: f64) -> String {
     }
     let tiers = c.tiers();
     let kind = match factor(&tiers) {
+        _ if c.loopless() => format!("Hot spot without a loop ({tiers})"),
         f if f >= 0.95 => format!("Hot loop ({tiers})"),
         f if f >= 0.85 => format!("Probable hot loop ({tiers})"),
         _ => format!("Hot spot ({tiers})"),
@@ -200,6 +211,7 @@ fn message(active: &Active<'_>, c: &Claim, p: f64) -> String {
     }
     let why = match (c.tier, c.verdict) {
         ("T0", _) if c.order.is_some() => "and it iterates, as the order of time shows",
+        ("T0", _) if c.loopless() => "and its machine code has no loop there: it is called again and again",
         ("T0", Verdict::Spread) => "spread over its code, so that no loop is proven",
         ("T0", _) => "known by names only, so that a loop is likely but not proven",
         (_, Verdict::Body) => "in one part of its code",
@@ -278,6 +290,7 @@ fn caveats(active: &Active<'_>, c: &Claim, missing: bool, few: bool) -> Vec<Stri
         "T0" if c.order.is_some() => {
             out.push("The order of time shows that it iterates at or above this function, not at which line.".to_string());
         }
+        "T0" if c.loopless() => {}
         "T0" => out.push("Function names alone cannot tell a loop from one long call: look at the code, or record with lines.".to_string()),
         "T1" => out.push("Lines cannot tell a loop from one long statement.".to_string()),
         _ => out.push("Samples land at or just after the slow instruction (skid).".to_string()),

@@ -1,10 +1,11 @@
 //! ELF programs, libraries and debug files: names for addresses of perf.data. Kept are the symbols, the build id, what is
-//! loaded where, and the DWARF sections; code and data are let go.
+//! loaded where, the DWARF sections, and the code for its loops; data are let go.
 
 use super::dwarf;
 use super::perf_bytes::{Bytes, until_nul};
 use super::perf_data_record::hex;
 use super::{Format, Import, ImportError, Prefix, Sniff};
+use crate::model::code::Code;
 use crate::model::copied_stacks::Machine;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::symbol_files::{Segment, SymbolFile, SymbolKind, SymbolTable, UnwindSections};
@@ -212,6 +213,7 @@ impl<'a> Image<'a> {
             }
         }
         file.debug = Arc::new(debug);
+        file.code = self.code().map(Arc::new);
         file.unwind = Arc::new(self.unwind_sections(import));
         file
     }
@@ -236,6 +238,26 @@ impl<'a> Image<'a> {
             }
         }
         out
+    }
+
+    /// The sections with code, of machines that can be decoded.
+    fn code(&self) -> Option<Code> {
+        let mut b = Bytes::new(self.bytes.get(18..20)?, self.big);
+        let machine = match b.u16()? {
+            62 if self.wide && !self.big => Machine::X86_64,
+            183 if self.wide => Machine::Aarch64,
+            _ => return None,
+        };
+        // Kind 1 has bytes in the file; flags: loaded, and code.
+        let holds = |s: &&Section<'a>| s.kind == 1 && s.flags & 6 == 6;
+        let parts: Vec<(u64, Vec<u8>)> = self
+            .sections
+            .iter()
+            .filter(holds)
+            .filter_map(|s| Some((s.address, s.bytes?.to_vec())))
+            .filter(|(_, b)| !b.is_empty())
+            .collect();
+        (!parts.is_empty()).then_some(Code { machine, parts })
     }
 
     /// A name, filled up to four bytes, and a checksum.

@@ -31,6 +31,7 @@ pub fn symbolize(session: &mut Session) {
         }
     }
     super::symbol_report::report(session, &files);
+    super::code_loops::find(session, &files);
     session.symbol_files = files;
 }
 

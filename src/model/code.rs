@@ -1,6 +1,27 @@
 //! Loops in the machine code of hot functions, as the binaries that were opened beside a profile have them.
 
+use super::copied_stacks::Machine;
 use crate::base::ids::FrameId;
+
+/// The machine code of a program or library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// What it runs on.
+    pub machine: Machine,
+    /// Sections that hold code: the virtual address of each, and its bytes.
+    pub parts: Vec<(u64, Vec<u8>)>,
+}
+
+impl Code {
+    /// The bytes from an address up to another, as far as they lie in one section.
+    pub fn bytes(&self, from: u64, to: u64) -> &[u8] {
+        let within = |(at, bytes): &&(u64, Vec<u8>)| from >= *at && from - at < bytes.len() as u64;
+        let Some((at, bytes)) = self.parts.iter().find(within) else { return &[] };
+        let begin = (from - at) as usize;
+        let end = to.saturating_sub(*at).min(bytes.len() as u64) as usize;
+        bytes.get(begin..end).unwrap_or_default()
+    }
+}
 
 /// The decoded functions of a session and where its frames lie in them.
 #[derive(Clone, Debug, Default, PartialEq)]

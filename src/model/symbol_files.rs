@@ -1,6 +1,7 @@
 //! Files that hold no profile but names for addresses: programs and libraries with their debug information, maps of
 //! just-in-time compilers, the kernel's symbols. They may be opened before or after the profiles that need them.
 
+use super::code::Code;
 use super::copied_stacks::Machine;
 use crate::base::ids::SourceId;
 use crate::base::slabs::Texts;
@@ -45,6 +46,8 @@ pub struct SymbolFile {
     pub unwind: Arc<UnwindSections>,
     /// Whether numbers in `debug` are big-endian.
     pub big: bool,
+    /// Machine code, of machines that can be decoded; a debug file has none.
+    pub code: Option<Arc<Code>>,
 }
 
 /// Call frame information of a program; empty where it has none, or none that is read: that of 64-bit x86 and ARM is.
@@ -102,6 +105,7 @@ impl SymbolFile {
             debug: Arc::default(),
             unwind: Arc::default(),
             big: false,
+            code: None,
         }
     }
 
@@ -186,6 +190,19 @@ impl SymbolTable {
     /// The first address of the symbol with this name.
     pub fn address_of(&self, name: &str) -> Option<u64> {
         (0..self.len()).find(|i| self.names.get(self.name[*i]) == name).map(|i| self.base[i])
+    }
+
+    /// Where the code of the symbol that begins at an address ends.
+    pub fn end_of(&self, address: u64) -> Option<u64> {
+        // Labels inside cut it into pieces, which follow each other closely.
+        let from = self.start.partition_point(|start| *start < address);
+        let near = from..self.len().min(from + 64);
+        near.filter(|i| self.base[*i] == address).map(|i| self.end[i]).max()
+    }
+
+    /// All symbols, by address; one that others cut into pieces comes more than once.
+    pub fn iter(&self) -> impl Iterator<Item = Symbol<'_>> {
+        (0..self.len()).map(|i| Symbol { name: self.names.get(self.name[i]), address: self.base[i] })
     }
 
     /// How many.

@@ -138,3 +138,83 @@ fn branches_of_real_recordings_are_gone_through() {
         assert!(found.loops.is_empty(), "{name}: {:?}", found.loops);
     }
 }
+
+/// Opens fixtures together, in order; one may be changed on the way.
+fn together(files: &[(&str, &str)], change: impl Fn(&str, &mut Vec<u8>)) -> Engine {
+    let mut engine = Engine::default();
+    for (name, path) in files {
+        let mut bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)).unwrap();
+        change(name, &mut bytes);
+        engine.open(name, bytes.len() as u64, Box::new(std::io::Cursor::new(bytes)), &mut |_| true);
+    }
+    engine.finish();
+    engine
+}
+
+const TOGETHER: [(&str, &str); 2] = [("trips.txt", "perf-script/trips.perf-script.txt.gz"), ("trips", "elf/trips")];
+
+#[test]
+fn with_the_binary_loops_have_lines_and_trips() {
+    let engine = together(&TOGETHER, |_, _| {});
+    // Branches are counted over the loops of the machine code; all agree with the source again.
+    check_trips(&of(&engine), &engine);
+    let f = hot(&engine, "fixed");
+    assert_eq!((f.tier.as_str(), f.confidence), ("T2+T3+T4+T5", Confidence::Confirmed));
+    assert!(f.message.contains("; the loop is lines 13 to 14 of trips.c; it iterates 6.0 times per entry"), "{}", f.message);
+    let row = &f.loops[0];
+    assert_eq!((row.first_line, row.last_line, row.instructions, row.packed, row.depth), (13, 14, Some(8), Some(0), 1));
+    assert!(row.file.ends_with("trips.c") && row.hottest && row.trips.as_ref().unwrap().median == Some(4));
+    // The loop in a loop, by lines.
+    let f = hot(&engine, "nested");
+    assert!(f.message.contains("lines 21 to 25 of trips.c, in the loop of lines 19 to 27"), "{}", f.message);
+    assert_eq!(f.loops.iter().map(|l| (l.depth, l.first_line, l.last_line)).collect::<Vec<_>>(), [(1, 19, 27), (2, 21, 25)]);
+    let f = hot(&engine, "scale");
+    assert!(f.evidence.iter().any(|e| e.text.contains("2 of them compute on vectors of up to 128 bits")), "{:?}", f.evidence);
+    // Code that has no loop is a hot spot and no loop, whatever the order of time says of its callers.
+    for name in ["straight", "rnd"] {
+        let f = hot(&engine, name);
+        assert_eq!((f.tier.as_str(), f.confidence), ("T0+T5", Confidence::Possible), "{name}");
+        assert!(f.title.starts_with("Hot spot without a loop (T0+T5)") && f.loops.is_empty(), "{}", f.title);
+    }
+}
+
+#[test]
+fn the_order_of_files_changes_no_finding() {
+    let one = together(&TOGETHER, |_, _| {});
+    let other = together(&[TOGETHER[1], TOGETHER[0]], |_, _| {});
+    let told =
+        |e: &Engine| e.report.findings.iter().map(|f| (f.fingerprint.clone(), f.message.clone(), f.loops.clone())).collect::<Vec<_>>();
+    assert_eq!(told(&one), told(&other));
+    assert_eq!(
+        one.session.code.functions.iter().map(|f| &f.name).collect::<Vec<_>>(),
+        other.session.code.functions.iter().map(|f| &f.name).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn code_of_another_build_is_told_by_its_instructions() {
+    // Constants of eight bytes in place of `fixed`: its samples lie within instructions then.
+    let changed = together(&TOGETHER, |name, bytes| {
+        if name == "trips" {
+            for (i, byte) in bytes[0x1030..0x1070].iter_mut().enumerate() {
+                *byte = [0x48, 0xb8][..].get(i % 10).copied().unwrap_or(0);
+            }
+        }
+    });
+    let f = hot(&changed, "fixed");
+    assert!(!f.tier.contains("T5") && f.loops.iter().all(|l| l.instructions.is_none()), "{} {:?}", f.tier, f.loops);
+    assert!(f.caveats.iter().any(|c| c.contains("another build ran")), "{:?}", f.caveats);
+    // The others are as they were.
+    assert!(hot(&changed, "geometric").tier.ends_with("T5"));
+}
+
+#[test]
+fn inlined_functions_lie_in_the_code_that_they_were_inlined_into() {
+    let engine = together(&[("perf.data", "perf-data/callgraph.data"), ("fix", "elf/fix")], |_, _| {});
+    let f = engine.report.findings.iter().find(|f| f.rule == "hot-loop" && f.tier.contains("T5")).unwrap();
+    // fix.c: fold is inlined into work, mix into fold; the loop is fold's.
+    let hottest = f.loops.iter().find(|l| l.hottest).unwrap();
+    assert_eq!((hottest.file.rsplit('/').next().unwrap(), hottest.inlined.as_str()), ("fix.c", "fold"));
+    assert!(hottest.first_line >= 9 && hottest.last_line <= 12, "{hottest:?}");
+    assert!(hottest.share > 0.9, "{hottest:?}");
+}

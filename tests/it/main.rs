@@ -33,6 +33,7 @@ mod latency;
 mod latency_drawn;
 mod ledger;
 mod loop_rules;
+mod machine_code;
 mod machine_loops;
 mod metamorphic;
 mod otlp_profiles;
