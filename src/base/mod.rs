@@ -1,5 +1,6 @@
 //! What everything stands on: row ids, interning, statistics, units, and the container that crosses from worker to page.
 
+pub mod attribute_keys;
 pub mod hash;
 pub mod ids;
 pub mod intern;

@@ -36,6 +36,8 @@ pub struct Engine {
     pub settings_errors: Vec<String>,
     /// What the numbers of folded stacks are, if someone said so: one of [`folded_unit::UNITS`].
     pub unit: Option<String>,
+    /// Bounds of reading; of these the memory that tables may take.
+    pub limits: Limits,
     /// Derived tables, by query.
     pub cache: views::Cache,
     /// What is shown of a file that is still being read.
@@ -45,7 +47,7 @@ pub struct Engine {
 impl Engine {
     /// Reads one more file. Call [`Engine::finish`] after the last one of a drop.
     pub fn open(&mut self, file_name: &str, size: u64, reader: Box<dyn Read>, progress: &mut dyn FnMut(Progress) -> bool) {
-        input::open(&mut self.session, file_name, size, reader, Limits::default(), progress);
+        input::open(&mut self.session, file_name, size, reader, self.limits, progress);
     }
 
     /// Exchanges candidate and baseline, so that files are read into the other one. Call it again before [`Engine::finish`].

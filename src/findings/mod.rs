@@ -39,6 +39,7 @@ pub mod facts;
 pub mod fan_out_width;
 pub mod finding;
 pub mod fold;
+pub mod given_up;
 pub mod growth_law;
 pub mod heap_growth;
 pub mod hidden_loop;
@@ -408,7 +409,7 @@ impl Report {
             self.verdicts.push(RuleVerdict { rule: rule.id.to_string(), status: RuleStatus::NotChecked, over: String::new(), reason });
             return;
         }
-        let verdict = match detector.detect(cx) {
+        let mut verdict = match detector.detect(cx) {
             Outcome::NotChecked(reason) => {
                 RuleVerdict { rule: rule.id.to_string(), status: RuleStatus::NotChecked, over: String::new(), reason }
             }
@@ -418,6 +419,7 @@ impl Report {
                 RuleVerdict { rule: rule.id.to_string(), status, over, reason: String::new() }
             }
         };
+        given_up::amend(cx, &mut verdict);
         self.verdicts.push(verdict);
     }
 

@@ -37,6 +37,7 @@ pub fn usable(cx: &Context<'_>, verdicts: &[RuleVerdict]) -> String {
         let all: u64 = cx.session.sources.iter().map(|s| s.ledger.records_in).sum();
         parts.push(format!("{} of {} not usable", format_count(dropped as f64), plural(all.try_into().unwrap_or(i64::MAX), "record")));
     }
+    parts.extend(super::given_up::usable(cx));
     let missing = verdicts.iter().filter(|v| v.status == RuleStatus::NotChecked).count();
     parts.push(format!("{} checked, {missing} could not", counted(verdicts.len() - missing, "rule")));
     parts.join("; ")

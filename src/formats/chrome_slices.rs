@@ -4,12 +4,15 @@ use super::Import;
 use super::chrome_async::Asyncs;
 use super::chrome_nest::{Nested, nest};
 use super::json::Scalar;
+use super::room::Gathered;
 use crate::base::ids::{StringId, ThreadId};
 use crate::base::pack::{Packer, Unpacker};
 use crate::model::TimelineCounts;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
+use crate::model::fold::{GivenUp, Groups};
 use crate::model::join::Landed;
 use crate::model::profile::{Profile, SliceTable, Thread, ValueKind, ValueType};
+use crate::model::reduce::report_fold;
 use std::collections::{BTreeMap, BTreeSet};
 
 const STRAY_END: DiagnosticCode = DiagnosticCode {
@@ -54,6 +57,21 @@ pub struct Slices {
     texts: BTreeMap<String, i64>,
     /// Asynchronous events.
     pub asyncs: Asyncs,
+    /// There is no room for the begin and end of every slice.
+    flat: bool,
+}
+
+impl Gathered for Slices {
+    fn bytes(&self) -> u64 {
+        // Nesting needs all slices of a thread at once; what comes of it is stored per slice, or per path and thread.
+        let slices: usize = self.tracks.iter().map(|t| t.slices.len() + t.marks.len() / 2).sum();
+        let longest = self.tracks.iter().map(|t| t.slices.len() + t.marks.len() / 2).max().unwrap_or(0);
+        let read: usize = self.tracks.iter().map(|t| (t.slices.len() + t.marks.len()) * 24).sum();
+        (read + longest * 32 + if self.flat { 0 } else { slices * 44 }) as u64
+    }
+    fn fold(&mut self) {
+        self.flat = true;
+    }
 }
 
 #[derive(Clone, Default)]
@@ -177,6 +195,7 @@ impl Slices {
             processes: self.processes.clone(),
             texts: self.texts.clone(),
             asyncs: Asyncs::default(),
+            flat: true,
         }
     }
 
@@ -241,13 +260,15 @@ impl Slices {
             "chrome-trace",
             vec![ValueType { name: "time".into(), unit: "nanoseconds".into(), kind: ValueKind::WallTime }],
         );
-        let mut table = SliceTable::default();
+        let (mut table, mut bounds) = (SliceTable::default(), Bounds::default());
         let mut pids: Vec<i64> = self.tracks.iter().map(|t| t.pid).collect();
         pids.sort_unstable();
         pids.dedup();
         counts.processes = pids.len() as u64;
         // Columns of their final length: growing ones would leave gaps in a memory that cannot shrink.
-        let total: usize = self.tracks.iter().map(|t| t.slices.len() + t.marks.len().div_ceil(2)).sum();
+        let flat = self.flat;
+        let all: usize = self.tracks.iter().map(|t| t.slices.len() + t.marks.len().div_ceil(2)).sum();
+        let total = if flat { 0 } else { all };
         table.stack.reserve(total);
         table.thread.reserve(total);
         table.start_ns.reserve(total);
@@ -277,37 +298,64 @@ impl Slices {
             let mut nested = Nested::default();
             nested.reserve(track.slices.len());
             nest(track.slices, &mut nested, Some(OVERLAP), import);
-            append(nested, thread, 0, &mut table, &mut profile);
+            bounds.see(&nested);
+            append(nested, thread, 0, flat, &mut table, &mut profile);
         }
         for track in asyncs {
             let cat = if track.cat.is_none() { "" } else { import.session.strings.get(track.cat) };
             let name = if cat.is_empty() { "async".to_string() } else { format!("async {cat}") };
             let thread = self.thread(track.pid, -1, &name);
-            append(track.slices, thread, 1, &mut table, &mut profile);
+            bounds.see(&track.slices);
+            append(track.slices, thread, 1, flat, &mut table, &mut profile);
         }
-        if !table.start_ns.is_empty() {
-            let first = table.start_ns.iter().min().copied().unwrap_or(0);
-            let end = table.start_ns.iter().zip(&table.duration_ns).map(|(s, d)| s.saturating_add(*d)).max().unwrap_or(first);
+        if let Some((first, end)) = bounds.0 {
             profile.duration_ns = end.saturating_sub(first);
             for (column, value) in profile.value_types.iter().enumerate() {
                 import.ledger.weigh(&value.name, &value.unit, profile.total(column), true);
             }
-            profile.slices = Some(table);
+            if flat {
+                let after = profile.samples.len() as u64;
+                let times = bounds.1;
+                report_fold(&mut import.ledger, GivenUp { before: times, after, times, ..GivenUp::default() }, "the timeline");
+            } else {
+                profile.slices = Some(table);
+            }
             import.session.profiles.push(profile);
         }
         counts
     }
 }
 
-/// Appends the slices of a track; their self times go to one column.
-fn append(nested: Nested, thread: Thread, column: usize, table: &mut SliceTable, profile: &mut Profile) {
+/// Earliest begin and latest end of what was seen, and how many slices that were.
+#[derive(Default)]
+struct Bounds(Option<(i64, i64)>, u64);
+
+impl Bounds {
+    fn see(&mut self, nested: &Nested) {
+        self.1 += nested.len() as u64;
+        for (start, duration) in nested.start.iter().zip(&nested.duration) {
+            let (first, end) = self.0.unwrap_or((*start, i64::MIN));
+            self.0 = Some((first.min(*start), end.max(start.saturating_add(*duration))));
+        }
+    }
+}
+
+/// Appends the slices of a track; their self times go to one column. Without their times they are one row per path.
+fn append(mut nested: Nested, thread: Thread, column: usize, flat: bool, table: &mut SliceTable, profile: &mut Profile) {
     let id = ThreadId::from_index(profile.threads.len());
     profile.threads.push(thread);
+    if flat {
+        let groups = Groups::by_numbers(nested.len(), |row| (nested.stack[row].0, 0, 0));
+        nested = Nested { stack: groups.firsts(&nested.stack), own: groups.sums(&nested.own), ..Nested::default() };
+    }
     let rows = nested.len();
     profile.samples.stack.extend_from_slice(&nested.stack);
     profile.samples.thread.extend(std::iter::repeat_n(id, rows));
     for (i, values) in profile.samples.values.iter_mut().enumerate() {
         if i == column { values.extend_from_slice(&nested.own) } else { values.extend(std::iter::repeat_n(0, rows)) }
+    }
+    if flat {
+        return;
     }
     table.stack.extend_from_slice(&nested.stack);
     table.thread.extend(std::iter::repeat_n(id, rows));

@@ -8,6 +8,7 @@ use super::json::{Broken, Json, Scalar, Stop, Text, outline};
 use super::json_cut::Mark;
 use super::json_mend::record;
 use super::parts::{InParts, Part, PartReader, read_whole};
+use super::room::Gathered;
 use super::span_sink::CUT;
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::StringId;
@@ -180,11 +181,12 @@ impl PartReader for Reader {
     }
 
     fn preview(&self, import: &mut Import<'_>) {
+        // Slices lie in no order of time: a chart of some of them would have holes that are none.
         self.slices.synchronous().finish(self.counts, import);
-        // Slices lie in no order of time, so that a chart of some of them would have holes that are none.
-        for profile in import.session.profiles.iter_mut().filter(|p| p.source == import.source) {
-            profile.fold();
-        }
+    }
+
+    fn gathered(&mut self) -> &mut dyn Gathered {
+        &mut self.slices
     }
 
     fn makes_stacks(&self) -> bool {
@@ -297,7 +299,7 @@ impl Reader {
             }
             (self.raw, self.spare) = (raw, spare);
             if import.ledger.records_in.is_multiple_of(8192) {
-                import.tick(import.ledger.records_in)?;
+                import.tick_with(import.ledger.records_in, &mut self.slices)?;
             }
         }
     }

@@ -4,13 +4,15 @@
 use super::lines::Lines;
 use super::parts::{InParts, Part, PartReader, read_whole};
 use super::perf_script::trim;
+use super::room::Gathered;
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::StackId;
 use crate::base::pack::{Packer, Unpacker};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
-use crate::model::fold::Groups;
+use crate::model::fold::{GivenUp, Groups};
 use crate::model::join::Landed;
 use crate::model::profile::{Profile, ValueKind, ValueType};
+use crate::model::reduce::report_fold;
 use crate::model::symbols::{FRAME_INLINED, FUNC_KERNEL, FrameKey, FuncKey};
 use std::any::Any;
 use std::io::BufRead;
@@ -179,6 +181,21 @@ struct Reader {
     stacks: Vec<StackId>,
     /// Per column: value and its digits behind the point.
     values: [Vec<(i64, u32)>; 2],
+    /// Lines that were added to others.
+    merged: u64,
+}
+
+impl Gathered for Reader {
+    fn bytes(&self) -> u64 {
+        let column = |values: &Vec<(i64, u32)>| values.len() * 24;
+        (self.stacks.len() * 4 + self.values.iter().map(column).sum::<usize>()) as u64
+    }
+    fn fold(&mut self) {
+        let before = self.stacks.len();
+        let folded = self.folded();
+        (self.stacks, self.values) = (folded.stacks, folded.values);
+        self.merged += (before - self.stacks.len()) as u64;
+    }
 }
 
 impl PartReader for Reader {
@@ -212,7 +229,7 @@ impl PartReader for Reader {
                 self.decide(import);
             }
             if self.number.is_multiple_of(16_384) {
-                import.tick(self.stacks.len() as u64)?;
+                import.tick_with(self.stacks.len() as u64 + self.merged, self)?;
             }
         }
         self.decide(import);
@@ -235,6 +252,10 @@ impl PartReader for Reader {
 
     fn preview(&self, import: &mut Import<'_>) {
         self.folded().store(import);
+    }
+
+    fn gathered(&mut self) -> &mut dyn Gathered {
+        self
     }
 
     fn pack(&self, out: &mut Packer) {
@@ -305,6 +326,8 @@ impl Reader {
 
     fn store(self, import: &mut Import<'_>) {
         let columns = self.columns.unwrap_or(1);
+        let after = self.stacks.len() as u64;
+        report_fold(&mut import.ledger, GivenUp { before: after + self.merged, after, ..GivenUp::default() }, "");
         let digits = self.values.iter().flatten().map(|(_, digits)| *digits).max().unwrap_or(0);
         let unit = if digits == 0 { "count".to_string() } else { format!("1e-{digits} samples") };
         let value = |name: &str| ValueType { name: name.to_string(), unit: unit.clone(), kind: ValueKind::Samples };

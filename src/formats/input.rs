@@ -10,7 +10,7 @@ use super::{
 use crate::base::ids::SourceId;
 use crate::model::diagnostics::At;
 use crate::model::ledger::Ledger;
-use crate::model::{Session, Source};
+use crate::model::{ReadInPart, Session, Source};
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read};
 use std::rc::Rc;
@@ -112,13 +112,20 @@ impl Opener<'_> {
         for (code, reason) in self.damages.take() {
             import.report(code, At::Byte(raw.get()), &reason);
         }
-        let (ledger, timeline, has_spans) = (std::mem::take(&mut import.ledger), import.timeline, import.has_spans);
+        let (mut ledger, timeline, has_spans) = (std::mem::take(&mut import.ledger), import.timeline, import.has_spans);
+        self.session.account_for_attributes(id, &mut ledger);
         self.stopped |= result == Err(ImportError::Stopped);
         let source = &mut self.session.sources[id.index()];
         source.format = format.map_or(String::new(), |f| f.id().to_string());
         source.container = container;
         source.bytes = if size == 0 { self.consumed.get() - begun.min(self.consumed.get()) } else { size };
         source.raw_bytes = raw.get();
+        if let Err(ImportError::TooLarge(why)) = &result
+            && ledger.records_kept > 0
+        {
+            let read = (self.consumed.get() - begun.min(self.consumed.get())).min(source.bytes);
+            source.partial = Some(ReadInPart { read, of: source.bytes, why: why.trim_end_matches('.').to_string() });
+        }
         source.error = result.err().map(|e| e.to_string());
         source.ledger = ledger;
         source.timeline = timeline;
@@ -195,7 +202,7 @@ impl Opener<'_> {
             if ledger.records_in >= archive::MAX_WALKED {
                 break Some(format!("more than {} entries", archive::MAX_WALKED));
             }
-            if self.limits.memory.full(0).is_some() {
+            if self.limits.memory.pressed(self.session.bytes(), self.session.reduced.steps) {
                 break Some("more than a page can hold".to_string());
             }
         };

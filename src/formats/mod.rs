@@ -98,6 +98,7 @@ pub mod pprof_prune;
 pub mod pprof_samples;
 pub mod pprof_tables;
 mod pprof_threads;
+pub mod room;
 pub mod span_draft;
 pub mod span_parts;
 pub mod span_sink;
@@ -379,11 +380,14 @@ impl Import<'_> {
     /// # Errors
     /// `Stopped` when the user cancelled, `TooLarge` beyond the limits of rows and memory.
     pub fn tick(&mut self, rows: u64) -> Result<(), ImportError> {
+        self.make_room(rows, &mut room::Nothing)?;
+        self.tell(rows)
+    }
+
+    /// Reports progress and checks the limit of rows.
+    fn tell(&mut self, rows: u64) -> Result<(), ImportError> {
         if rows > self.limits.max_rows {
             return Err(ImportError::TooLarge(format!("it holds more than {} rows, which is the limit.", self.limits.max_rows)));
-        }
-        if let Some(sentence) = self.limits.memory.full(rows) {
-            return Err(ImportError::TooLarge(sentence));
         }
         if (self.progress)(Progress { bytes: self.consumed.get(), rows }) { Ok(()) } else { Err(ImportError::Stopped) }
     }

@@ -7,6 +7,7 @@
 
 use super::json::{Broken, Json};
 use super::json_cut::Mark;
+use super::room::Gathered;
 use super::stream::Counting;
 use super::{Import, ImportError, Limits, PREFIX_BYTES, Prefix, Progress, Sniff, archive, detect, input, unwrap};
 use crate::base::ids::SourceId;
@@ -52,6 +53,8 @@ pub trait PartReader: Any + Send {
     /// Stores what the profile would be if nothing more came, without times, and changes nothing of what was gathered. Texts
     /// must not be added to the session. Readers of spans store nothing: those are in the tables already.
     fn preview(&self, _: &mut Import<'_>) {}
+    /// What it has gathered, to be folded where there is no room; readers of spans hold nothing.
+    fn gathered(&mut self) -> &mut dyn Gathered;
     /// Whether [`PartReader::preview`] makes stacks, which reading and joining do not.
     fn makes_stacks(&self) -> bool {
         false
@@ -287,20 +290,36 @@ impl Joiner {
 
     /// Adds the next part to the session. `Some` offset: the part does not begin where its predecessor ended and was left
     /// aside; its range is to be read again from there (see `exact` of [`read_part`]) and added instead.
-    pub fn add(&mut self, part: Partial, session: &mut Session) -> Option<u64> {
+    pub fn add(&mut self, mut part: Partial, session: &mut Session) -> Option<u64> {
         if part.begin != Some(self.at) {
             // Its predecessor may have gone through it to its end, or beyond.
             return (self.at < part.range.1 && self.at != u64::MAX).then_some(self.at);
         }
         self.at = if part.error.is_some() { u64::MAX } else { part.end };
-        self.error = part.error;
-        let landed = session.absorb(&part.session, self.source);
+        self.error = part.error.take();
+        let mut unused = Vec::new();
+        if session.reduced.attributes && !part.session.traces.attrs.key.is_empty() {
+            // Only readers of spans have attributes, and those hold no texts of their own.
+            let gone;
+            (gone, unused) = part.session.give_up_attributes_and_texts();
+            session.reduced.drop_attributes(self.source, gone);
+        }
+        let landed = session.absorb_but(&part.session, self.source, &unused);
         let records = self.ledger.records_in;
         self.ledger.absorb(part.ledger, records, self.lines);
         self.lines += part.lines;
-        with_import(session, self.source, &self.file, &mut self.ledger, |import| self.reader.join(part.reader, &landed, import));
-        if let Some(sentence) = self.limits.memory.full(self.ledger.records_in) {
-            self.fail(&ImportError::TooLarge(sentence));
+        let (mut room, read) = (Ok(()), self.ledger.records_in);
+        with_import(session, self.source, &self.file, &mut self.ledger, self.limits, |import| {
+            self.reader.join(part.reader, &landed, import);
+            room = import.make_room(read, self.reader.gathered());
+        });
+        if let Err(e) = room {
+            let source = &mut session.sources[self.source.index()];
+            let read = self.at.min(source.bytes);
+            if read < source.bytes {
+                source.partial = Some(ReadInPart { read, of: source.bytes, why: e.to_string().trim_end_matches('.').to_string() });
+                self.fail(&e);
+            }
         }
         None
     }
@@ -311,7 +330,7 @@ impl Joiner {
         let (profiles, before) = (session.profiles.len(), session.symbols.stacks.len());
         // Stacks that only a preview makes would change the order of those that the whole file makes.
         let symbols = self.reader.makes_stacks().then(|| session.symbols.clone());
-        with_import(session, self.source, &self.file, &mut Ledger::default(), |import| self.reader.preview(import));
+        with_import(session, self.source, &self.file, &mut Ledger::default(), self.limits, |import| self.reader.preview(import));
         debug_assert!(symbols.is_some() || session.symbols.stacks.len() == before, "a preview makes stacks and does not say so");
         let made = symbols.map(|symbols| std::mem::replace(&mut session.symbols, symbols));
         (session.profiles.split_off(profiles), made)
@@ -340,7 +359,9 @@ impl Joiner {
 
     /// Stores the profiles and completes the file's row.
     pub fn finish(mut self, session: &mut Session) {
-        let (timeline, has_spans) = with_import(session, self.source, &self.file, &mut self.ledger, |import| self.reader.finish(import));
+        let (timeline, has_spans) =
+            with_import(session, self.source, &self.file, &mut self.ledger, self.limits, |import| self.reader.finish(import));
+        session.account_for_attributes(self.source, &mut self.ledger);
         let source = &mut session.sources[self.source.index()];
         source.ledger = self.ledger;
         source.timeline = timeline;
@@ -360,6 +381,7 @@ fn with_import(
     source: SourceId,
     file_name: &str,
     ledger: &mut Ledger,
+    limits: Limits,
     step: impl FnOnce(&mut Import<'_>),
 ) -> (Option<TimelineCounts>, bool) {
     let mut import = Import {
@@ -367,7 +389,7 @@ fn with_import(
         source,
         file_name,
         ledger: std::mem::take(ledger),
-        limits: Limits::default(),
+        limits,
         progress: &mut |_| true,
         consumed: Rc::default(),
         timeline: None,

@@ -2,13 +2,15 @@
 //! the profiles.
 
 use super::Import;
+use super::room::Gathered;
 use crate::base::ids::{StackId, ThreadId};
 use crate::base::pack::{Packer, Unpacker};
 use crate::model::branches::{Branch, BranchTable};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
-use crate::model::fold::Groups;
+use crate::model::fold::{GivenUp, Groups};
 use crate::model::join::Landed;
 use crate::model::profile::{Profile, Thread, ValueKind, ValueType};
+use crate::model::reduce::report_fold;
 use std::collections::HashMap;
 
 const NO_PERIOD: DiagnosticCode = DiagnosticCode {
@@ -33,6 +35,12 @@ pub struct Event {
     period: Vec<i64>,
     /// How many samples each row stands for; empty as long as that is one each.
     count: Vec<i64>,
+    /// Rows are added up and have no time of their own any more.
+    folded: bool,
+    /// Earliest and latest time, once they are nowhere else.
+    span: Option<(i64, i64)>,
+    /// Taken branches that were given up.
+    unbranched: u64,
     with_time: u64,
     with_period: u64,
     branches: BranchTable,
@@ -45,7 +53,12 @@ impl Event {
     pub fn push(&mut self, stack: StackId, thread: ThreadId, time_ns: Option<i64>, period: Option<i64>) {
         self.stack.push(stack);
         self.thread.push(thread);
-        self.time_ns.push(time_ns.unwrap_or(0));
+        if self.folded {
+            self.count.push(1);
+            self.span = joined(self.span, time_ns.map(|t| (t, t)));
+        } else {
+            self.time_ns.push(time_ns.unwrap_or(0));
+        }
         self.period.push(period.unwrap_or(1));
         self.with_time += u64::from(time_ns.is_some());
         self.with_period += u64::from(period.is_some());
@@ -72,14 +85,28 @@ impl Event {
             thread: groups.firsts(&self.thread),
             period: groups.sums(&self.period),
             count: groups.sums(if self.count.is_empty() { &ones } else { &self.count }),
+            folded: true,
+            span: joined(self.span, self.times()),
+            unbranched: self.unbranched + self.branches.len() as u64,
+            with_time: self.with_time,
             with_period: self.with_period,
             crowded: self.crowded,
             ..Event::default()
         }
     }
 
+    /// Earliest and latest time, if every sample has one.
+    fn times(&self) -> Option<(i64, i64)> {
+        let all = self.with_time == self.samples() && self.time_ns.len() == self.stack.len();
+        all.then(|| Some((*self.time_ns.iter().min()?, *self.time_ns.iter().max()?))).flatten()
+    }
+
     /// Appends a branch to the last sample; newest first.
     pub fn branch(&mut self, branch: Branch) {
+        if self.folded {
+            self.unbranched += 1;
+            return;
+        }
         self.crowded += u64::from(!self.branches.push(self.stack.len().saturating_sub(1), branch));
     }
 }
@@ -94,6 +121,20 @@ pub struct Found {
     thread_rows: HashMap<(String, i64, i64), u32>,
     /// The thread of the last header: most samples stay on their thread.
     last: Option<ThreadId>,
+    /// Samples are added up from now on.
+    folding: bool,
+}
+
+impl Gathered for Found {
+    fn bytes(&self) -> u64 {
+        // When they are stored, rows with times get two columns more: the count and the time that they stand for.
+        let of = |e: &Event| e.stack.len() * if e.folded { 24 } else { 40 } + e.branches.len() * 13;
+        self.events.iter().map(of).sum::<usize>() as u64
+    }
+    fn fold(&mut self) {
+        self.folding = true;
+        self.events.iter_mut().for_each(|event| *event = event.folded());
+    }
 }
 
 /// For `perf script`, whose reader is made without arguments.
@@ -106,7 +147,7 @@ impl Default for Found {
 impl Found {
     /// Nothing yet, for a format.
     pub fn new(format: &'static str) -> Found {
-        Found { format, events: Vec::new(), threads: Vec::new(), thread_rows: HashMap::new(), last: None }
+        Found { format, events: Vec::new(), threads: Vec::new(), thread_rows: HashMap::new(), last: None, folding: false }
     }
 
     /// The position of an event.
@@ -114,7 +155,7 @@ impl Found {
         match self.events.iter().position(|e| e.name == name) {
             Some(at) => at,
             None => {
-                self.events.push(Event { name: name.to_string(), ..Event::default() });
+                self.events.push(Event { name: name.to_string(), folded: self.folding, ..Event::default() });
                 self.events.len() - 1
             }
         }
@@ -143,6 +184,10 @@ impl Found {
         for event in next.events {
             let at = self.event(&event.name);
             let own = &mut self.events[at];
+            let event = if own.folded && !event.folded { event.folded() } else { event };
+            own.span = joined(own.span, event.span);
+            own.unbranched += event.unbranched;
+            own.count.extend_from_slice(&event.count);
             for sample in 0..event.stack.len() {
                 for b in event.branches.of(sample) {
                     let branch = Branch { from: landed.frame(b.from), to: landed.frame(b.to), ..b };
@@ -195,12 +240,19 @@ impl Found {
             out.column(&e.thread);
             out.column(&e.time_ns);
             out.column(&e.period);
-            out.column(&e.count);
             out.number(e.with_time);
             out.number(e.with_period);
             e.branches.pack(out);
             out.number(e.crowded);
         }
+    }
+}
+
+/// From the earlier begin to the later end.
+fn joined(a: Option<(i64, i64)>, b: Option<(i64, i64)>) -> Option<(i64, i64)> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+        (one, other) => one.or(other),
     }
 }
 
@@ -218,11 +270,11 @@ pub fn unpack(from: &mut Unpacker<'_>, format: &'static str) -> Option<Found> {
             thread: from.column()?,
             time_ns: from.column()?,
             period: from.column()?,
-            count: from.column()?,
             with_time: from.number()?,
             with_period: from.number()?,
             branches: BranchTable::unpack(from)?,
             crowded: from.number()?,
+            ..Event::default()
         });
     }
     Some(found)
@@ -263,7 +315,17 @@ fn push_profile(event: Event, threads: &[Thread], format: &'static str, import: 
     let unit = if clock { "nanoseconds" } else { "count" };
     let mut types = vec![ValueType { name: "samples".into(), unit: "count".into(), kind: ValueKind::Samples }];
     let weighted = event.with_period > 0;
-    let timed = samples > 0 && event.with_time == samples && event.time_ns.len() == event.stack.len();
+    let timed = samples > 0 && event.times().is_some();
+    let given_up = GivenUp {
+        before: samples,
+        after: event.stack.len() as u64,
+        times: if event.folded { event.with_time } else { 0 },
+        branches: event.unbranched,
+        copies: 0,
+    };
+    if event.folded {
+        report_fold(&mut import.ledger, given_up, &event.name);
+    }
     if weighted {
         let kind = if clock { ValueKind::CpuTime } else { ValueKind::Events };
         types.push(ValueType { name: "period".into(), unit: unit.into(), kind });
@@ -302,6 +364,9 @@ fn push_profile(event: Event, threads: &[Thread], format: &'static str, import: 
         let (first, last) = (event.time_ns.iter().min().copied().unwrap_or(0), event.time_ns.iter().max().copied().unwrap_or(0));
         profile.duration_ns = last.saturating_sub(first);
         profile.samples.time_ns = event.time_ns;
+    }
+    if let Some((first, last)) = event.span {
+        profile.duration_ns = last.saturating_sub(first);
     }
     profile.branches = event.branches;
     if event.crowded > 0 {

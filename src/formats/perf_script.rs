@@ -6,6 +6,7 @@ use super::parts::{InParts, Part, PartReader, read_whole};
 use super::perf_branches::{End, Entry, branch_stack, parse_end};
 use super::perf_events::{self, Found};
 use super::perf_lines::{Frame, Header, frame, header, old_header, source_line};
+use super::room::Gathered;
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::{FrameId, MappingId, StackId, StringId, ThreadId};
 use crate::base::intern::StringTable;
@@ -213,7 +214,7 @@ impl PartReader for Reader {
             self.line(&text, import);
             if self.number - self.ticked >= 4096 {
                 self.ticked = self.number;
-                import.tick(import.ledger.records_in)?;
+                import.tick_with(import.ledger.records_in, &mut self.found)?;
             }
         }
         part.lines = self.number;
@@ -233,6 +234,10 @@ impl PartReader for Reader {
 
     fn preview(&self, import: &mut Import<'_>) {
         self.found.folded().finish(import);
+    }
+
+    fn gathered(&mut self) -> &mut dyn Gathered {
+        &mut self.found
     }
 
     fn pack(&self, out: &mut Packer) {

@@ -114,7 +114,7 @@ fn stream(input: &mut dyn BufRead, import: &mut Import<'_>, tables: &mut Tables,
             }
             at = before + fields.position();
         }
-        import.tick(samples.len() as u64)?;
+        import.tick_with(samples.len() as u64, samples)?;
         wanted = if at == before { (buf.len() - at) * 2 } else { 1 };
         base += at as u64;
         buf.drain(..at);

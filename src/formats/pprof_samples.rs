@@ -5,12 +5,15 @@
 
 use super::Import;
 use super::pprof_tables::{Frames, RawLabel, Tables, Walk};
+use super::room::Gathered;
 use super::wire::{Fields, repeated};
 use crate::base::hash::hash_u64;
 use crate::base::ids::LabelSetId;
 use crate::base::intern::{ForkIndex, RowIndex};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
+use crate::model::fold::{GivenUp, Groups};
 use crate::model::profile::Profile;
+use crate::model::reduce::report_fold;
 use std::collections::HashMap;
 
 const VALUES: DiagnosticCode = DiagnosticCode {
@@ -94,9 +97,13 @@ pub struct Samples {
     /// How many values the first sample has.
     width: Option<u32>,
     odd: Vec<Odd>,
+    /// Records that were added to earlier ones.
+    added_up: u64,
     /// Per sample: its label set; empty while none has any.
     set: Vec<LabelSetId>,
     sets: Sets,
+    /// Record number of each row and how many records it stands for, once some were added up; empty before.
+    merged: Vec<(u32, u32)>,
     /// Location numbers of the sample at hand, from the leaf to the root.
     path: Vec<u32>,
     scratch: Scratch,
@@ -108,7 +115,49 @@ struct Scratch {
     labels: Vec<RawLabel>,
 }
 
+impl Gathered for Samples {
+    fn bytes(&self) -> u64 {
+        // The tree becomes stacks of about the same size, values become columns.
+        (self.node.len() * 8 + self.values.len() * 16 + self.set.len() * 8 + self.tree.rows.len() * 24 + self.merged.len() * 8) as u64
+    }
+
+    /// Samples that agree in stack and labels become one. Where some are damaged, all stay: their places are told one by one.
+    fn fold(&mut self) {
+        let (rows, width) = (self.node.len(), self.width.unwrap_or(0) as usize);
+        if !self.odd.is_empty() || width == 0 {
+            return;
+        }
+        let groups = Groups::by_numbers(rows, |row| (self.node[row], self.set.get(row).map_or(u32::MAX, |s| s.0), 0));
+        if groups.first.len() == rows {
+            return;
+        }
+        let mut values = vec![0_i64; groups.first.len() * width];
+        for (row, group) in groups.of.iter().enumerate() {
+            for (sum, value) in values[*group as usize * width..].iter_mut().zip(&self.values[row * width..(row + 1) * width]) {
+                *sum = sum.saturating_add(*value);
+            }
+        }
+        let mut merged: Vec<(u32, u32)> = groups.first.iter().map(|row| (self.record(*row as usize).0, 0)).collect();
+        for (row, group) in groups.of.iter().enumerate() {
+            merged[*group as usize].1 += self.record(row).1;
+        }
+        self.added_up += (rows - groups.first.len()) as u64;
+        self.node = groups.firsts(&self.node);
+        self.set = groups.firsts(&self.set);
+        (self.values, self.merged) = (values, merged);
+    }
+}
+
 impl Samples {
+    /// Record number of a row, from 0, and how many records it stands for.
+    fn record(&self, row: usize) -> (u32, u32) {
+        // Rows behind those that were added up are one record each.
+        match self.merged.get(row) {
+            Some(known) => *known,
+            None => ((row as u64 + self.added_up) as u32, 1),
+        }
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.node.len()
@@ -166,6 +215,8 @@ impl Samples {
     pub fn store(mut self, tables: &Tables, frames: &Frames, profile: &mut Profile, import: &mut Import<'_>) {
         self.tree.index = ForkIndex::default();
         let walks = self.walks(frames, import);
+        let after = self.node.len() as u64;
+        report_fold(&mut import.ledger, GivenUp { before: after + self.added_up, after, ..GivenUp::default() }, "");
         let types = profile.value_types.len();
         let mut sums = vec![(0_i64, 0_i64); types];
         // Columns of their final length: growing ones would leave gaps in a memory that cannot shrink.
@@ -187,13 +238,14 @@ impl Samples {
                 let sum = if kept { of_kept } else { of_dropped };
                 *sum = sum.saturating_add(*value);
             }
-            import.ledger.records_in += 1;
-            let place = At::Record(row as u64 + 1);
+            let (record, records) = self.record(row);
+            import.ledger.records_in += u64::from(records);
+            let place = At::Record(u64::from(record) + 1);
             if !kept {
                 import.report(VALUES, place, &format!("{count} values for {types} types"));
                 continue;
             }
-            import.ledger.records_kept += 1;
+            import.ledger.records_kept += u64::from(records);
             let walk = if node == NONE { Walk::ROOT } else { walks[node as usize] };
             if walk.missing > 0 {
                 let depth = std::iter::successors(Some(node), |n| Some(self.tree.rows[*n as usize].0).filter(|n| *n != NONE)).count();

@@ -1,6 +1,7 @@
 //! The part reader of span formats: everything they gather is in the session's tables already.
 
 use super::parts::{Part, PartReader};
+use super::room::{Gathered, Nothing};
 use super::{Import, ImportError};
 use crate::base::pack::Packer;
 use crate::model::join::Landed;
@@ -14,12 +15,13 @@ pub type ReadSpans = fn(Option<&str>, &mut dyn BufRead, &mut Part, &mut Import<'
 pub struct SpanReader {
     read: ReadSpans,
     context: Option<String>,
+    nothing: Nothing,
 }
 
 impl SpanReader {
     /// For one part.
     pub fn boxed(read: ReadSpans, context: Option<&str>) -> Box<dyn PartReader> {
-        Box::new(SpanReader { read, context: context.map(str::to_string) })
+        Box::new(SpanReader { read, context: context.map(str::to_string), nothing: Nothing })
     }
 }
 
@@ -31,6 +33,9 @@ impl PartReader for SpanReader {
     fn join(&mut self, _: Box<dyn Any>, _: &Landed, _: &mut Import<'_>) {}
     fn finish(&mut self, import: &mut Import<'_>) {
         import.has_spans = true;
+    }
+    fn gathered(&mut self) -> &mut dyn Gathered {
+        &mut self.nothing
     }
     fn pack(&self, _: &mut Packer) {}
 }

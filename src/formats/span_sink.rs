@@ -2,6 +2,7 @@
 
 use super::Import;
 use super::json::Scalar;
+use crate::base::attribute_keys::is_looked_at;
 use crate::base::ids::{ServiceId, StringId};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::trace::{AttrValue, LATEST, LONGEST, SpanKind, span_id};
@@ -114,6 +115,10 @@ impl Import<'_> {
 
     /// Appends an attribute.
     pub fn attr(&mut self, key: &str, value: &Scalar<'_>) {
+        if self.session.reduced.attributes && !is_looked_at(key) {
+            self.session.reduced.drop_attributes(self.source, 1);
+            return;
+        }
         let strings = &mut self.session.strings;
         let value = match value {
             Scalar::Null => AttrValue::Text(strings.intern("")),

@@ -59,7 +59,7 @@ impl Groups {
 
 /// What folding a profile gave up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Folded {
+pub struct GivenUp {
     /// Rows before.
     pub before: u64,
     /// Rows after.
@@ -74,7 +74,7 @@ pub struct Folded {
 
 impl Profile {
     /// Folds the samples. `None` when that would give nothing back: no sample has a time, a slice or branches, and no two agree.
-    pub fn fold(&mut self) -> Option<Folded> {
+    pub fn fold(&mut self) -> Option<GivenUp> {
         let copies = self.copied.take().map_or(0, |copied| copied.copies.len() as u64);
         if copies > 0 {
             // Stacks that came of the copies cannot be made again: they are taken as they are from now on.
@@ -104,7 +104,7 @@ impl Profile {
             raw.stack = groups.firsts(&raw.stack);
             (raw.from, raw.to) = (Vec::new(), Vec::new());
         }
-        Some(Folded { before: rows as u64, after: after as u64, times, branches, copies })
+        Some(GivenUp { before: rows as u64, after: after as u64, times, branches, copies })
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
             p.samples.values[1].push(b);
         }
         let totals = (p.total(0), p.total(1));
-        assert_eq!(p.fold(), Some(Folded { before: 4, after: 3, times: 4, branches: 0, copies: 0 }));
+        assert_eq!(p.fold(), Some(GivenUp { before: 4, after: 3, times: 4, branches: 0, copies: 0 }));
         assert_eq!((p.total(0), p.total(1)), totals);
         assert_eq!(p.samples.stack, [StackId(3), StackId(4), StackId(3)]);
         assert_eq!(p.samples.thread, [ThreadId(0), ThreadId(0), ThreadId(1)]);

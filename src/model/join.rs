@@ -39,10 +39,16 @@ impl Landed {
 impl Session {
     /// Takes over texts, symbols and spans of a part. Profiles and files are left to the caller.
     pub fn absorb(&mut self, part: &Session, source: SourceId) -> Landed {
-        let mut landed = Landed {
-            strings: (0..part.strings.len()).map(|row| self.strings.intern(part.strings.get(StringId::from_index(row)))).collect(),
-            ..Landed::default()
+        self.absorb_but(part, source, &[])
+    }
+
+    /// As [`Session::absorb`], without the texts that are marked: nothing refers to them.
+    pub fn absorb_but(&mut self, part: &Session, source: SourceId, unused: &[bool]) -> Landed {
+        let text = |row: usize| match unused.get(row) {
+            Some(true) => StringId::NONE,
+            _ => self.strings.intern(part.strings.get(StringId::from_index(row))),
         };
+        let mut landed = Landed { strings: (0..part.strings.len()).map(text).collect(), ..Landed::default() };
         self.absorb_symbols(part, &mut landed);
         self.absorb_spans(part, source, &landed);
         landed

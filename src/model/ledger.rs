@@ -68,6 +68,13 @@ impl Ledger {
         }
     }
 
+    /// Sets the line of a weight.
+    pub fn set_line(&mut self, value: &str, unit: &str, kept: i64, dropped: i64) {
+        self.weights.retain(|line| line.value != value || line.unit != unit);
+        self.weigh(value, unit, kept, true);
+        self.weigh(value, unit, dropped, false);
+    }
+
     /// Adds to the line of a weight, opening it on first use. `kept` tells which side the weight goes to.
     pub fn weigh(&mut self, value: &str, unit: &str, weight: i64, kept: bool) {
         let at = match self.weights.iter().position(|line| line.value == value && line.unit == unit) {

@@ -10,6 +10,7 @@ pub mod join;
 pub mod ledger;
 pub mod parcel;
 pub mod profile;
+pub mod reduce;
 pub mod symbol_files;
 pub mod symbols;
 pub mod trace;
@@ -39,6 +40,8 @@ pub struct Session {
     pub traces: TraceSet,
     /// The files, in order of opening.
     pub sources: Vec<Source>,
+    /// What was given up for want of room.
+    pub reduced: reduce::Reduced,
     /// What files that hold names for addresses brought, in order of opening.
     pub symbol_files: Vec<SymbolFile>,
     /// Loops in the machine code of functions in which samples lie, from the symbol files that hold code.

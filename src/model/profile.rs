@@ -258,6 +258,15 @@ impl Profile {
         (self.value_types[column].unit == "count").then(|| u64::try_from(self.total(column)).ok()).flatten()
     }
 
+    /// About how many bytes its rows take.
+    pub fn bytes(&self) -> usize {
+        let s = &self.samples;
+        let rows = s.stack.len() * 4 + s.thread.len() * 4 + s.time_ns.len() * 8 + s.labels.len() * 4 + s.values.len() * s.len() * 8;
+        let slices = self.slices.as_ref().map_or(0, |t| t.stack.len() * 28);
+        let copied: usize = self.copied.as_ref().map_or(0, |c| c.chunks.iter().map(Vec::len).sum());
+        rows + slices + self.branches.len() * 13 + self.labels.labels.len() * 24 + copied
+    }
+
     /// The column with this name.
     pub fn value_index(&self, name: &str) -> Option<usize> {
         self.value_types.iter().position(|v| v.name == name)

@@ -11,7 +11,7 @@ use std::fmt::Write;
 pub fn markdown(session: &Session, report: &Report) -> String {
     let mut out = String::from("# hotspan report\n\n");
     for source in inspect(session).sources {
-        let what = match &source.error {
+        let what = match source.error.as_ref().filter(|_| source.partial.is_none()) {
             Some(error) => format!("not read: {}", escape(error)),
             None => format!("{}, {}", source.format, format_bytes(source.bytes as f64)),
         };

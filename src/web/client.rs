@@ -220,8 +220,10 @@ impl Client {
         let events = self.0.events.clone();
         let helpers = JsValue::from_bool(helpers() > 0);
         let baseline = JsValue::from_bool(baseline);
+        // Gigabytes of the device, where the browser tells: a small one gets a small budget.
+        let memory = get(gloo::utils::window().navigator().as_ref(), "deviceMemory");
         self.ask(
-            &[("files", array.into()), ("helpers", helpers), ("baseline", baseline)],
+            &[("files", array.into()), ("helpers", helpers), ("baseline", baseline), ("memory", memory)],
             Box::new(move |answer| events.emit(Event::Opened(answer))),
         );
     }

@@ -3,7 +3,7 @@
 use super::pace::Pace;
 use super::slices::Slices;
 use super::wire::{FileProgress, set};
-use crate::base::memory::{self, Budget};
+use crate::base::memory;
 use crate::engine::Engine;
 use crate::engine::parts::{HEAD_BYTES, ImportError, Joiner, MIN_BYTES, Partial, Plan, Progress, plan, read_part};
 use crate::engine::protocol::Failure;
@@ -107,7 +107,8 @@ impl Opening {
             return Ok(false);
         }
         let Some(plan) = plan(&head, size, PART_BYTES) else { return Ok(false) };
-        let Some(joiner) = Joiner::new(&mut engine.session, &plan, &file.name(), size) else { return Ok(false) };
+        let Some(mut joiner) = Joiner::new(&mut engine.session, &plan, &file.name(), size) else { return Ok(false) };
+        joiner.limits = engine.limits;
         let message = Object::new();
         set(&message, "split", &JsValue::from_str(&serde_json::to_string(&plan).unwrap_or_default()));
         set(&message, "parts", &JsValue::from_f64(plan.cuts.len() as f64));
@@ -130,7 +131,7 @@ impl Opening {
             let _ = self.scope.post_message(&message);
         }
         if split.next < split.plan.cuts.len() {
-            if self.shown && split.pace.due(js_sys::Date::now()) && memory::taken() < Budget::default().limit / 2 {
+            if self.shown && split.pace.due(js_sys::Date::now()) && memory::taken() < engine.limits.memory.limit / 2 {
                 split.show(engine, &self.scope);
             }
             return false;

@@ -3,6 +3,7 @@
 
 use super::opening::{Opening, finish, read_for_page};
 use super::wire::{get, set, to_js};
+use crate::base::memory::Budget;
 use crate::base::slabs::Slabs;
 use crate::engine::Engine;
 use crate::engine::protocol::{Failure, Request};
@@ -49,6 +50,7 @@ fn receive(state: &mut State, data: &JsValue, scope: &DedicatedWorkerGlobalScope
         if state.swapped {
             state.engine.swap();
         }
+        state.engine.limits.memory = Budget::of_device(get(data, "memory").as_f64().unwrap_or(0.0));
         state.opening = Some(Opening::new(get(data, "id"), &files, get(data, "helpers").is_truthy(), !state.swapped, scope.clone()));
         proceed(state, scope);
     } else if let Some(plan) = get(data, "plan").as_string() {

@@ -45,6 +45,7 @@ mod profiles;
 mod reading;
 mod recordings;
 mod same;
+mod reduction;
 mod sentry;
 mod services;
 mod sniff;

@@ -113,11 +113,11 @@ pub fn long_script() -> String {
 #[test]
 fn where_memory_ends_reading_stops_with_a_sentence() {
     let text = long_script();
-    let full = Budget { limit: 1 << 20, taken: || (1 << 20) + 1 };
+    let full = Budget { tables: u64::MAX, limit: 1 << 20, taken: || 1 << 30 };
     let mut session = Session::default();
     let limits = Limits { memory: full, ..Limits::default() };
     input::open(&mut session, "f", text.len() as u64, Box::new(std::io::Cursor::new(text.clone())), limits, &mut |_| true);
-    let (source, samples) = (&session.sources[0], session.profiles[0].samples.len());
+    let (source, samples) = (&session.sources[0], session.profiles[0].total(0));
     assert!(source.error.as_ref().is_some_and(|e| e.starts_with("reading stopped after")), "{:?}", source.error);
     assert!((500..20_000).contains(&samples), "{samples}");
     assert_eq!((source.ledger.records_in, source.ledger.records_kept), (samples as u64, samples as u64));
@@ -134,7 +134,7 @@ fn where_memory_ends_reading_stops_with_a_sentence() {
         assert_eq!(joiner.add(read, &mut session), None);
     }
     joiner.finish(&mut session);
-    let (source, samples) = (&session.sources[0], session.profiles[0].samples.len());
+    let (source, samples) = (&session.sources[0], session.profiles[0].total(0));
     assert!(source.error.as_ref().is_some_and(|e| e.starts_with(&format!("reading stopped after {samples} rows"))), "{:?}", source.error);
     assert!((9_000..11_000).contains(&samples), "{samples}");
 }

@@ -25,8 +25,10 @@ pub fn answer(engine: &mut Engine, query: &SampleQuery, mode: FlameMode) -> Resu
     let boxes = match mode {
         FlameMode::Merged => merged(&derived.tree),
         FlameMode::Inverted => inverted(session, &derived.tree),
-        FlameMode::Chart => chart(session, derived.selection())
-            .ok_or_else(|| Failure::new("this profile has no times, so its samples have no order; the merged graph shows them all"))?,
+        FlameMode::Chart => chart(session, derived.selection()).ok_or_else(|| {
+            let why = if engine.session.reduced.times { ", or they were given up to make room, as its ledger says" } else { "" };
+            Failure::new(format!("this profile has no times{why}, so its samples have no order; the merged graph shows them all"))
+        })?,
     };
     let value = &p.value_types[query.value as usize];
     let is_chart = mode == FlameMode::Chart;

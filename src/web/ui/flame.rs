@@ -112,7 +112,7 @@ pub fn Flame(props: &ViewProps) -> Html {
                     let possible = m != FlameMode::Chart || info.is_some_and(|p| p.has_times);
                     html! {
                         <button aria-pressed={(mode == m).to_string()} disabled={!possible}
-                            title={if possible { "" } else { "This format has no times" }}
+                            title={if possible { "" } else { "This profile has no times; Files says whether they were given up" }}
                             onclick={move |_| set_mode(&shared, m)}>{ label }</button>
                     }
                 }) }

@@ -138,7 +138,7 @@ fn files(sources: &[serde_json::Value]) -> impl Iterator<Item = &[serde_json::Va
 
 /// Whether nothing of a file was read.
 fn unread(file: &[serde_json::Value]) -> bool {
-    file.iter().all(|source| !source["error"].is_null())
+    file.iter().all(|source| !source["error"].is_null() && source["partial"].is_null())
 }
 
 /// Inputs of [`Rail`].
