@@ -3,12 +3,14 @@
 use super::Context;
 use super::finding::{RuleStatus, RuleVerdict};
 use crate::base::quantity::format_count;
-use crate::model::reduce::{ATTRIBUTES, TIMES};
+use crate::model::reduce::{ATTRIBUTES, BRANCHES, TIMES};
 
 /// Rules that look at nothing but times.
-const BY_TIME: &[&str] = &["recording-phases"];
+const BY_TIME: &[&str] = &["recording-phases", "long-run", "bursts"];
 /// Rules that know more where samples have times.
 const WITH_TIME: &[&str] = &["hot-loop", "repeated-setup", "endpoint-cpu"];
+/// Rules that know more where samples have taken branches.
+const WITH_BRANCHES: &[&str] = &["hot-loop"];
 /// Rules that compare attributes of any name.
 const WITH_ATTRIBUTES: &[&str] = &["tail-latency"];
 
@@ -26,6 +28,9 @@ pub fn amend(cx: &Context<'_>, verdict: &mut RuleVerdict) {
     }
     if is(WITH_TIME) && count(cx, TIMES.code) > 0 {
         missing.push("the order of time was given up to make room");
+    }
+    if is(WITH_BRANCHES) && count(cx, BRANCHES.code) > 0 {
+        missing.push("taken branches were given up to make room");
     }
     if is(WITH_ATTRIBUTES) && count(cx, ATTRIBUTES.code) > 0 {
         missing.push("attributes that no other rule looks at were given up to make room");
