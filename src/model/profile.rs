@@ -254,8 +254,17 @@ impl Profile {
     /// How many events were sampled: rows of formats that count (pprof's `samples/count`) stand for many. `None` for heap
     /// profiles and others whose numbers count something else.
     pub fn events(&self) -> Option<u64> {
-        let column = self.value_of_kind(ValueKind::Samples)?;
-        (self.value_types[column].unit == "count").then(|| u64::try_from(self.total(column)).ok()).flatten()
+        u64::try_from(self.total(self.event_column()?)).ok()
+    }
+
+    /// The column that says for how many events a row stands.
+    pub fn event_column(&self) -> Option<usize> {
+        self.value_of_kind(ValueKind::Samples).filter(|column| self.value_types[*column].unit == "count")
+    }
+
+    /// For how many events a row stands; one where the format does not say it.
+    pub fn events_of(&self, row: usize) -> u64 {
+        self.event_column().map_or(1, |column| u64::try_from(self.samples.values[column][row]).unwrap_or(0))
     }
 
     /// About how many bytes its rows take.

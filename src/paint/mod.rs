@@ -2,3 +2,4 @@
 
 pub mod flame;
 pub mod label;
+pub mod siblings;

@@ -129,6 +129,39 @@ pub fn takes_text(target: Option<web_sys::EventTarget>) -> bool {
     matches!(element.tag_name().as_str(), "INPUT" | "TEXTAREA" | "SELECT")
 }
 
+/// Whether an element acts on Enter by itself.
+pub fn is_control(target: Option<web_sys::EventTarget>) -> bool {
+    let Some(element) = target.and_then(|t| t.dyn_into::<Element>().ok()) else { return false };
+    matches!(element.tag_name().as_str(), "BUTTON" | "A" | "SUMMARY" | "INPUT" | "SELECT")
+}
+
+/// Clicks the first element that matches.
+pub fn click(selector: &str) {
+    if let Ok(Some(element)) = document().query_selector(selector) {
+        element.unchecked_into::<HtmlElement>().click();
+    }
+}
+
+/// Moves the focus to the first control of the next or previous row of the view's tables; to the first row if none has it.
+pub fn step_rows(forward: bool) {
+    let Ok(rows) = document().query_selector_all("#main tbody tr") else { return };
+    let controls: Vec<HtmlElement> = (0..rows.length())
+        .filter_map(|i| rows.item(i)?.dyn_into::<Element>().ok()?.query_selector("button, a").ok().flatten())
+        .filter_map(|e| e.dyn_into().ok())
+        .collect();
+    let row = |e: &Element| e.closest("tr").ok().flatten();
+    let active = document().active_element().and_then(|e| row(&e));
+    let at = active.and_then(|tr| controls.iter().position(|c| row(c).as_ref() == Some(&tr)));
+    let next = match (at, forward) {
+        (None, _) => Some(0),
+        (Some(at), true) => Some(at + 1),
+        (Some(at), false) => at.checked_sub(1),
+    };
+    if let Some(control) = next.and_then(|i| controls.get(i)) {
+        let _ = control.focus();
+    }
+}
+
 /// Focuses and selects the first element that matches.
 pub fn focus(selector: &str) {
     if let Ok(Some(element)) = document().query_selector(selector) {

@@ -196,9 +196,23 @@ impl Browser {
 
     /// Presses and releases a key.
     pub fn key(&mut self, key: &str) {
-        let text = if key.chars().count() == 1 { key } else { "" };
-        self.call("Input.dispatchKeyEvent", json!({"type": "keyDown", "key": key, "text": text}));
+        // Enter acts on controls only with its character and code.
+        let text = if key == "Enter" { "\r" } else { Some(key).filter(|k| k.chars().count() == 1).unwrap_or("") };
+        let code = if key == "Enter" { 13 } else { 0 };
+        self.call("Input.dispatchKeyEvent", json!({"type": "keyDown", "key": key, "text": text, "windowsVirtualKeyCode": code}));
         self.call("Input.dispatchKeyEvent", json!({"type": "keyUp", "key": key}));
+    }
+
+    /// Presses and releases a key together with Ctrl.
+    pub fn control_key(&mut self, key: &str) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            self.call("Input.dispatchKeyEvent", json!({"type": kind, "key": key, "modifiers": 2}));
+        }
+    }
+
+    /// Writes into the focused field, as a keyboard would.
+    pub fn write(&mut self, text: &str) {
+        self.call("Input.insertText", json!({"text": text}));
     }
 
     /// Drops files on the middle of the page, as a person would.

@@ -289,8 +289,8 @@ fn garbage_gets_a_sentence_and_the_other_files_load() {
     assert_eq!(browser.eval("document.documentElement.dataset.state"), json!("ready"));
     browser.eval("location.hash = '#files'");
     browser.wait("document.querySelector('.source .error')");
-    let sentence = browser.text(".source .error");
-    assert!(sentence.contains("starts with") && sentence.contains("pprof"), "{sentence}");
+    let (sentence, all) = (browser.text(".source .error"), browser.text(".source [role=alert]"));
+    assert!(sentence.contains("starts with") && all.contains("pprof"), "{all}");
     assert!(browser.eval("document.querySelectorAll('.source').length") == json!(2));
     let _ = std::fs::remove_file(bad);
     browser.is_quiet();

@@ -88,7 +88,7 @@ fn every_view_fits_is_readable_and_its_controls_have_names() {
     browser.wait("document.querySelector('.traces-list tbody button')");
     browser.eval("document.querySelector('.traces-list tbody button').click()");
     browser.wait("document.querySelector('.span-row')");
-    browser.eval("document.querySelectorAll('.span-row')[1].click()");
+    browser.eval("document.querySelectorAll('.span-row:not(.group)')[1].click()");
     browser.wait("document.querySelector('[data-try]')");
     browser.eval("document.querySelector('[data-try=zero]').click()");
     browser.wait("document.querySelector('.what-if .result b')");

@@ -8,7 +8,10 @@
 
 mod cdp;
 mod deciding;
+#[path = "../joined_files.rs"]
+mod joined_files;
 mod journeys;
+mod keys;
 #[path = "../kinds.rs"]
 mod kinds;
 mod looks;

@@ -26,6 +26,8 @@ mod growth;
 mod hot_loops;
 mod jfr;
 mod joined;
+#[path = "../joined_files.rs"]
+mod joined_files;
 #[path = "../kinds.rs"]
 mod kinds;
 mod labels;

@@ -40,7 +40,7 @@ pub fn of_span(engine: &Engine, span: SpanRow) -> Vec<SpanSamples> {
             value: p.value_types[column].name.clone(),
             unit: p.value_types[column].unit.clone(),
             weight: weight as f64,
-            samples: own().count() as u64,
+            samples: own().map(|s| p.events_of(s)).sum(),
             of_span: factor.filter(|_| duration > 0.0).map(|f| weight as f64 * f as f64 / duration),
             functions: functions
                 .iter()
@@ -61,9 +61,11 @@ pub fn endpoints(engine: &Engine) -> Vec<EndpointRow> {
     for (i, p, join) in joined(engine) {
         let (column, _) = column(p);
         let mut sums = vec![(0_u64, 0_i64); join.endpoints.len()];
-        for (endpoint, value) in join.endpoint.iter().zip(&p.samples.values[column]).filter(|(e, _)| **e != NO_ENDPOINT) {
+        for (row, (endpoint, value)) in
+            join.endpoint.iter().zip(&p.samples.values[column]).enumerate().filter(|(_, (e, _))| **e != NO_ENDPOINT)
+        {
             let sum = &mut sums[*endpoint as usize];
-            *sum = (sum.0 + 1, sum.1.saturating_add(*value));
+            *sum = (sum.0 + p.events_of(row), sum.1.saturating_add(*value));
         }
         out.extend(join.endpoints.iter().zip(sums).map(|(endpoint, (samples, weight))| EndpointRow {
             endpoint: endpoint.clone(),

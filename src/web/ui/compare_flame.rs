@@ -2,14 +2,13 @@
 
 use super::Shared;
 use super::compare::points;
-use super::flame_canvas::{FlameCanvas, boxes};
+use super::flame_parts::{Picture, canvas, children, use_picture, zoom_to};
 use super::selectors::Search;
 use crate::base::quantity::{format_count, format_share};
 use crate::base::view::ViewRef;
 use crate::engine::protocol::compare::Diff;
 use crate::engine::protocol::flame::FlameData;
 use crate::engine::protocol::{ExportKind, Request};
-use crate::paint::flame::search;
 use crate::web::hooks::{Answer, use_answer};
 use std::rc::Rc;
 use wasm_bindgen::JsCast;
@@ -67,28 +66,8 @@ pub fn DiffFlame(props: &Props) -> Html {
     let (baseline, uncertain) = (has(&s.place, "baseline"), has(&s.place, "uncertain"));
     let request = Request::CompareFlame { profile, baseline, uncertain };
     let answer = use_answer(&s.client, s.generation, request, |slabs| FlameData::decode(slabs).ok());
-    let selected = use_state(|| None::<u32>);
     let data = answer.value().cloned();
-    let key = data.as_ref().map_or(0, |d| Rc::as_ptr(d) as usize);
-    let matches = {
-        let data = data.clone();
-        use_memo((key, s.place.search.clone()), move |(_, text)| {
-            let data = data?;
-            search(&boxes(&data), text.as_deref().unwrap_or("")).map(Rc::new)
-        })
-    };
-    let root = {
-        let data = data.clone();
-        use_memo((key, s.place.path.clone()), move |(_, path)| if path.is_empty() { None } else { data?.find_path(path) })
-    };
-    let ends = {
-        let data = data.clone();
-        use_memo(key, move |_| data.map_or_else(Vec::new, |d| d.subtree_ends()))
-    };
-    {
-        let (selected, root) = (selected.clone(), *root);
-        use_effect_with((key, root), move |_| selected.set(root));
-    }
+    let picture = use_picture(s, data.clone());
     let pick = {
         let s = s.clone();
         move |e: Event| {
@@ -109,29 +88,6 @@ pub fn DiffFlame(props: &Props) -> Html {
         (_, None) => html! { <div class="skeleton" aria-busy="true"></div> },
         (_, Some(data)) if data.parent.is_empty() => html! { <p class="empty">{ "This side has no sample with frames." }</p> },
         (_, Some(data)) => {
-            let chosen = (*selected).filter(|n| (*n as usize) < data.parent.len());
-            let extent = data.head.extent;
-            let of_root = root.map(|n| (data.start[n as usize], data.start[n as usize] + data.total[n as usize]));
-            let window = super::flame::parse_window(s.place.zoom.as_ref(), extent).or(of_root).unwrap_or((0.0, extent));
-            let zoom_to = {
-                let (s, data) = (s.clone(), data.clone());
-                Callback::from(move |node: Option<u32>| {
-                    let path = node.map(|n| data.path_of(n)).unwrap_or_default();
-                    s.change(false, |p| (p.zoom, p.path) = (None, path));
-                })
-            };
-            let zoom = {
-                let s = s.clone();
-                Callback::from(move |(from, to): (f64, f64)| {
-                    let all = from <= 0.0 && to >= extent;
-                    s.change(true, |p| p.zoom = (!all).then(|| format!("{from}..{to}")));
-                })
-            };
-            let select = {
-                let selected = selected.clone();
-                Callback::from(move |node| selected.set(node))
-            };
-            let reveal = root.map_or(0, |n| data.depth[n as usize]);
             html! {
                 <>
                 if !data.certain.contains(&1) {
@@ -139,9 +95,9 @@ pub fn DiffFlame(props: &Props) -> Html {
                 }
                 <div class="with-inspector">
                     <div class="canvas-column">
-                        <FlameCanvas data={data.clone()} matches={(*matches).clone()} selected={chosen} {window} {reveal} {select} zoom_to={zoom_to.clone()} {zoom} generation={s.generation} />
+                        { canvas(s, &data, &picture) }
                     </div>
-                    { inspector(&data, chosen, &data.children(&ends, chosen), &zoom_to, &selected) }
+                    { inspector(&data, &picture, &zoom_to(s, &data)) }
                 </div>
                 </>
             }
@@ -176,13 +132,8 @@ fn change(data: &FlameData, node: u32) -> String {
     data.sides_of(node).map_or(String::new(), |[b, c]| points([b.1, c.1]))
 }
 
-fn inspector(
-    data: &FlameData,
-    chosen: Option<u32>,
-    children: &[u32],
-    zoom_to: &Callback<Option<u32>>,
-    selected: &UseStateHandle<Option<u32>>,
-) -> Html {
+fn inspector(data: &FlameData, picture: &Picture, zoom_to: &Callback<Option<u32>>) -> Html {
+    let chosen = picture.chosen;
     let (zoom, all) = (zoom_to.clone(), zoom_to.clone());
     html! {
         <aside class="inspector" aria-label="Selected path">
@@ -198,19 +149,7 @@ fn inspector(
                 </dl>
                 <p class="actions"><button onclick={move |_| zoom.emit(Some(n))}>{ "Zoom" }</button><button onclick={move |_| all.emit(None)}>{ "Show all" }</button></p>
             }
-            <h3>{ if chosen.is_some() { "Calls" } else { "Roots" } }</h3>
-            <ul class="children">
-                { for children.iter().take(60).map(|&c| {
-                    let selected = selected.clone();
-                    html! {
-                        <li><button onclick={move |_| selected.set(Some(c))}>
-                            <code>{ data.name_of(c) }</code>
-                            <span class={classes!("n", (data.certain[c as usize] == 1).then_some("strong"))}>{ change(data, c) }</span>
-                        </button></li>
-                    }
-                }) }
-            </ul>
-            if children.len() > 60 { <p class="dim">{ format!("and {} more", children.len() - 60) }</p> }
+            { children(data, picture, |c| html! { <span class={classes!("n", (data.certain[c as usize] == 1).then_some("strong"))}>{ change(data, c) }</span> }) }
         </aside>
     }
 }

@@ -1,13 +1,12 @@
 //! The critical paths of many requests as one flame graph: what they waited for, by call path.
 
 use super::Shared;
-use super::flame_canvas::{FlameCanvas, boxes};
+use super::flame_parts::{Picture, canvas, children, use_picture, zoom_to};
 use super::selectors::Search;
 use crate::base::quantity::{format_count, format_ns, format_share};
 use crate::engine::protocol::Request;
 use crate::engine::protocol::flame::FlameData;
 use crate::engine::protocol::services::ServicesData;
-use crate::paint::flame::search;
 use crate::web::hooks::{Answer, use_answer};
 use std::rc::Rc;
 use wasm_bindgen::JsCast;
@@ -53,21 +52,8 @@ pub fn Critical(props: &Props) -> Html {
     let endpoints = use_answer(&s.client, s.generation, Request::Services, |slabs| serde_json::from_str::<ServicesData>(&slabs.head).ok());
     let request = Request::CriticalFlame { service: service.clone(), operation: operation.clone() };
     let answer = use_answer(&s.client, s.generation, request, |slabs| FlameData::decode(slabs).ok());
-    let chosen = use_state(|| None::<u32>);
     let data = answer.value().cloned();
-    let key = data.as_ref().map_or(0, |d| Rc::as_ptr(d) as usize);
-    let matches = {
-        let data = data.clone();
-        use_memo((key, s.place.search.clone()), move |(_, text)| search(&boxes(data.as_ref()?), text.as_deref().unwrap_or("")).map(Rc::new))
-    };
-    let root = {
-        let data = data.clone();
-        use_memo((key, s.place.path.clone()), move |(_, path)| if path.is_empty() { None } else { data?.find_path(path) })
-    };
-    {
-        let (chosen, root) = (chosen.clone(), *root);
-        use_effect_with((key, root), move |_| chosen.set(root));
-    }
+    let state = use_picture(s, data.clone());
     let list = endpoints.value().map_or(&[][..], |d| d.endpoints.as_slice());
     let current = list.iter().position(|e| e.0 == service && e.1 == operation);
     let pick = {
@@ -87,7 +73,7 @@ pub fn Critical(props: &Props) -> Html {
         (Answer::Failed(why), _) => html! { <p class="empty">{ why }</p> },
         (_, None) => html! { <div class="skeleton" aria-busy="true"></div> },
         (_, Some(data)) if data.parent.is_empty() => html! { <p class="empty">{ "These requests take no time." }</p> },
-        (_, Some(data)) => picture(s, &data, *root, *chosen, (*matches).clone(), &chosen, requests),
+        (_, Some(data)) => view_of(s, &data, &state, requests),
     };
     html! {
         <div class="services">
@@ -98,56 +84,16 @@ pub fn Critical(props: &Props) -> Html {
                     { for list.iter().take(500).enumerate().map(|(i, e)| html! { <option value={i.to_string()} selected={current == Some(i)}>{ format!("{} {} ({})", e.0, e.1, e.2) }</option> }) }
                 </select>
                 <Search shared={s.clone()} label="Search paths" />
-                if let Some(m) = (*matches).as_ref() { <span class="matched" role="status">{ format!("matched {} in {} boxes", format_share(m.share), format_count(f64::from(m.count))) }</span> }
+                if let Some(m) = state.matches.as_ref() { <span class="matched" role="status">{ format!("matched {} in {} boxes", format_share(m.share), format_count(f64::from(m.count))) }</span> }
             </div>
             { body }
         </div>
     }
 }
 
-fn picture(
-    s: &Shared,
-    data: &Rc<FlameData>,
-    root: Option<u32>,
-    chosen: Option<u32>,
-    matches: Option<Rc<crate::paint::flame::Matches>>,
-    selected: &UseStateHandle<Option<u32>>,
-    requests: u64,
-) -> Html {
-    let extent = data.head.extent;
-    let zoomed = s.place.zoom.as_ref().and_then(|z| {
-        let (a, b) = z.split_once("..")?;
-        let (a, b) = (a.parse::<f64>().ok()?, b.parse::<f64>().ok()?);
-        (a >= 0.0 && b > a && b <= extent * 1.000_001).then_some((a, b))
-    });
-    let of_root = root.map(|n| (data.start[n as usize], data.start[n as usize] + data.total[n as usize]));
-    let window = zoomed.or(of_root).unwrap_or((0.0, extent));
-    let zoom_to = {
-        let (shared, data) = (s.clone(), data.clone());
-        Callback::from(move |node: Option<u32>| {
-            shared.change(false, |p| {
-                p.zoom = None;
-                p.path = node.map(|n| data.path_of(n)).unwrap_or_default();
-            });
-        })
-    };
-    let zoom = {
-        let shared = s.clone();
-        Callback::from(move |(from, to): (f64, f64)| {
-            let all = from <= 0.0 && to >= extent;
-            shared.change(true, |p| {
-                p.zoom = (!all).then(|| format!("{from}..{to}"));
-                if all {
-                    p.path.clear();
-                }
-            });
-        })
-    };
-    let select = {
-        let selected = selected.clone();
-        Callback::from(move |node| selected.set(node))
-    };
-    let chosen = chosen.filter(|n| (*n as usize) < data.parent.len());
+fn view_of(s: &Shared, data: &Rc<FlameData>, picture: &Picture, requests: u64) -> Html {
+    let (extent, chosen) = (data.head.extent, picture.chosen);
+    let zoom_to = zoom_to(s, data);
     let share = |ns: f64| format_share(if extent > 0.0 { ns / extent } else { 0.0 });
     let each = |ns: f64| format_ns(if requests > 0 { ns / requests as f64 } else { 0.0 });
     let fact = |name: &'static str, ns: f64| html! { <><div><dt>{ name }</dt><dd>{ format!("{}  {}", format_ns(ns), share(ns)) }</dd></div><div><dt>{ "per request" }</dt><dd>{ each(ns) }</dd></div></> };
@@ -155,7 +101,7 @@ fn picture(
     html! {
         <div class="with-inspector">
             <div class="canvas-column">
-                <FlameCanvas data={data.clone()} {matches} selected={chosen} {window} reveal={root.map_or(0, |n| data.depth[n as usize])} {select} zoom_to={zoom_to.clone()} {zoom} generation={s.generation} />
+                { canvas(s, data, picture) }
                 <p class="note">{ "A box is as wide as the time that requests waited for it and what it calls, and for nothing else. The boxes of all requests add up to their durations." }</p>
             </div>
             <aside class="inspector" aria-label="Selected path">
@@ -169,7 +115,8 @@ fn picture(
                     <ol class="path">{ for data.path_of(n).iter().map(|step| html! { <li>{ step }</li> }) }</ol>
                     <p class="actions"><button onclick={zoom_to.reform(move |_| Some(n))}>{ "Zoom" }</button></p>
                 }
-                if root.is_some() || s.place.zoom.is_some() { <p class="actions"><button onclick={whole.reform(|_| None)}>{ "Whole picture" }</button></p> }
+                if picture.root.is_some() || s.place.zoom.is_some() { <p class="actions"><button onclick={whole.reform(|_| None)}>{ "Whole picture" }</button></p> }
+                { children(data, picture, |c| html! { <span class="n"><span>{ format_ns(data.total[c as usize]) }</span><span>{ share(data.total[c as usize]) }</span></span> }) }
             </aside>
         </div>
     }

@@ -97,7 +97,7 @@ fn source(shared: &Shared, s: &Value, current: bool) -> Html {
         <section class={classes!("source", current.then_some("current"))}>
             <h2>{ json::text(s, "file") }</h2>
             if let Some(error) = s["error"].as_str().filter(|_| s["partial"].is_null()) {
-                <p class="error" role="alert">{ format!("Not read: {error}") }</p>
+                { refusal(error) }
             }
             if let Some(partial) = partial(s) {
                 <p class="level data-loss" role="alert">{ format!("Read in part: {partial}") }</p>
@@ -108,7 +108,7 @@ fn source(shared: &Shared, s: &Value, current: bool) -> Html {
             { profiles(s) }
             { trace_set(&s["trace_set"]) }
             { weights(ledger) }
-            { entries(ledger) }
+            if s["error"].is_null() || !json::items(ledger, "entries").is_empty() { { entries(ledger) } }
             { choices(shared, ledger) }
         </section>
     }
@@ -118,6 +118,19 @@ fn source(shared: &Shared, s: &Value, current: bool) -> Html {
 fn partial(source: &Value) -> Option<String> {
     let p = source["partial"].as_object().map(|_| &source["partial"])?;
     Some(format!("{} of {}: {}", format_bytes(json::number(p, "read")), format_bytes(json::number(p, "of")), json::text(p, "why")))
+}
+
+/// Why a file was not read; the list of what would have been is there for who wants it.
+fn refusal(error: &str) -> Html {
+    let (why, accepted) = error.split_once(" Accepted: ").unwrap_or((error, ""));
+    html! {
+        <div role="alert">
+            <p class="error">{ format!("Not read: {why}") }</p>
+            if !accepted.is_empty() {
+                <p class="dim">{ format!("What is read: {accepted}") }</p>
+            }
+        </div>
+    }
 }
 
 fn profiles(s: &Value) -> Html {

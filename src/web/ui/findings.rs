@@ -4,7 +4,7 @@ use super::finding_detail::Detail;
 use super::rules::{SettingsBar, Verdicts};
 use super::selectors::Search;
 use super::{Shared, json};
-use crate::base::quantity::{format_share, format_value};
+use crate::base::quantity::{format_count, format_share, format_value};
 use crate::web::dom;
 use gloo::events::EventListener;
 use serde_json::Value;
@@ -94,8 +94,12 @@ pub fn Findings(props: &ViewProps) -> Html {
     }
     // What n and p choose must be in sight.
     use_effect_with(chosen, |_| dom::into_view(".finding.current"));
-    let count =
-        if shown.len() == findings.len() { format!("{}", findings.len()) } else { format!("{} of {}", shown.len(), findings.len()) };
+    let number = |n: usize| format_count(n as f64);
+    let count = if shown.len() == findings.len() {
+        number(findings.len())
+    } else {
+        format!("{} of {}", number(shown.len()), number(findings.len()))
+    };
     html! {
         <div class="findings">
             <section class="list" aria-label="Findings">

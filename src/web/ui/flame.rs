@@ -1,26 +1,18 @@
 //! Flame graph, inverted graph and flame chart: toolbar, breadcrumbs, canvas, inspector.
 
 use super::findings::ViewProps;
-use super::flame_canvas::{FlameCanvas, boxes};
+use super::flame_parts::{Picture, canvas, children, use_picture, zoom_to};
 use super::selectors::{ProfileSelectors, Search};
 use crate::base::quantity::{format_count, format_share, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::Request;
 use crate::engine::protocol::flame::{FlameData, FlameMode};
-use crate::paint::flame::{Matches, search};
 use crate::web::dom;
 use crate::web::hooks::{Answer, use_answer};
 use gloo::events::EventListener;
 use std::rc::Rc;
 use wasm_bindgen::JsCast;
 use yew::prelude::*;
-
-/// The zoom window of an address, inside a picture.
-pub fn parse_window(text: Option<&String>, extent: f64) -> Option<(f64, f64)> {
-    let (from, to) = text?.split_once("..")?;
-    let (from, to) = (from.parse::<f64>().ok()?, to.parse::<f64>().ok()?);
-    (from >= 0.0 && to > from && to <= extent * 1.000_001).then_some((from, to))
-}
 
 /// The view.
 #[component]
@@ -33,39 +25,14 @@ pub fn Flame(props: &ViewProps) -> Html {
     };
     let request = Request::Flame { query: s.query(), mode };
     let answer = use_answer(&s.client, s.generation, request, |slabs| FlameData::decode(slabs).ok());
-    let selected = use_state(|| None::<u32>);
     let data = answer.value().cloned();
-    let key = data.as_ref().map_or(0, |d| Rc::as_ptr(d) as usize);
-    let matches = {
-        let data = data.clone();
-        use_memo((key, s.place.search.clone()), move |(_, text)| {
-            let data = data?;
-            search(&boxes(&data), text.as_deref().unwrap_or("")).map(Rc::new)
-        })
-    };
-    let root = {
-        let data = data.clone();
-        use_memo((key, s.place.path.clone()), move |(_, path)| if path.is_empty() { None } else { data?.find_path(path) })
-    };
-    let ends = {
-        let data = data.clone();
-        use_memo(key, move |_| data.map_or_else(Vec::new, |d| d.subtree_ends()))
-    };
+    let picture = use_picture(s, data.clone());
+    let (chosen, key) = (picture.chosen, picture.key);
     {
-        // A link to a path selects the box at its end; another picture has other boxes.
-        let (selected, root) = (selected.clone(), *root);
-        use_effect_with((key, root), move |_| selected.set(root));
-    }
-    let chosen = (*selected).filter(|n| data.as_ref().is_some_and(|d| (*n as usize) < d.parent.len()));
-    let children = {
-        let (data, ends) = (data.clone(), ends.clone());
-        use_memo((key, chosen), move |_| data.map_or_else(Vec::new, |d| d.children(&ends, chosen)))
-    };
-    {
-        let shared = s.clone();
-        let selected = selected.clone();
-        let has_selection = chosen.is_some() && chosen != *root;
-        let (matches, boxes) = ((*matches).clone(), data.as_ref().map_or(0, |d| d.parent.len() as u32));
+        let (shared, select) = (s.clone(), picture.select.clone());
+        let has_selection = chosen.is_some() && chosen != picture.root;
+        let (matches, boxes) = (picture.matches.clone(), data.as_ref().map_or(0, |d| d.parent.len() as u32));
+        let threads = info.map_or(0, |p| p.threads.len() as u32);
         use_effect_with((s.place.clone(), chosen, mode, key), move |_| {
             let listener = EventListener::new(&dom::window(), "keydown", move |e| {
                 let Some(e) = e.dyn_ref::<web_sys::KeyboardEvent>() else { return };
@@ -75,13 +42,13 @@ pub fn Flame(props: &ViewProps) -> Html {
                     let at = chosen.unwrap_or(u32::MAX);
                     let step = |n: u32| if e.shift_key() { n.wrapping_sub(1).min(boxes - 1) } else { n.wrapping_add(1) % boxes };
                     let next = std::iter::successors(Some(step(at)), |n| Some(step(*n))).take(boxes as usize).find(|n| matches.has(*n));
-                    selected.set(next.or(chosen));
+                    select.emit(next.or(chosen));
                 } else if e.key() == "Escape" {
                     let p = &shared.place;
                     if p.search.is_some() {
                         shared.change(true, |p| p.search = None);
                     } else if has_selection {
-                        selected.set(None);
+                        select.emit(None);
                     } else if p.zoom.is_some() {
                         shared.change(true, |p| p.zoom = None);
                     } else if !p.path.is_empty() {
@@ -95,9 +62,16 @@ pub fn Flame(props: &ViewProps) -> Html {
                             p.labels.pop();
                         });
                     }
-                } else if e.key() == "i" && !dom::takes_text(e.target()) && !e.ctrl_key() && !e.meta_key() {
+                } else if dom::takes_text(e.target()) || e.ctrl_key() || e.meta_key() || e.alt_key() {
+                } else if e.key() == "i" {
                     let next = if mode == FlameMode::Inverted { FlameMode::Merged } else { FlameMode::Inverted };
                     set_mode(&shared, next);
+                } else if matches!(e.key().as_str(), "n" | "p") && threads > 1 {
+                    // All threads, then one after the other, and round.
+                    let at = shared.query().thread.map_or(0, |t| t + 1);
+                    let step = if e.key() == "n" { 1 } else { threads };
+                    let next = (at + step) % (threads + 1);
+                    shared.change(false, |p| (p.thread, p.zoom) = (next.checked_sub(1), None));
                 }
             });
             move || drop(listener)
@@ -118,7 +92,7 @@ pub fn Flame(props: &ViewProps) -> Html {
                 }) }
             </div>
             <Search shared={s.clone()} label="Search functions" />
-            if let Some(m) = (*matches).as_ref() {
+            if let Some(m) = picture.matches.as_ref() {
                 <span class="matched" role="status">{ format!("matched {} in {} boxes", format_share(m.share), format_count(f64::from(m.count))) }</span>
             }
         </div>
@@ -127,7 +101,7 @@ pub fn Flame(props: &ViewProps) -> Html {
         (Answer::Failed(why), _) => html! { <p class="empty">{ why }</p> },
         (_, None) => html! { <div class="skeleton" aria-busy="true"></div> },
         (_, Some(data)) if data.parent.is_empty() => html! { <p class="empty">{ "No sample of this selection has frames." }</p> },
-        (_, Some(data)) => picture(s, &data, *root, chosen, &children, (*matches).clone(), &selected),
+        (_, Some(data)) => view_of(s, &data, &picture),
     };
     html! { <div class="flame">{ toolbar }{ body }</div> }
 }
@@ -140,50 +114,7 @@ fn set_mode(s: &super::Shared, mode: FlameMode) {
     });
 }
 
-fn picture(
-    s: &super::Shared,
-    data: &Rc<FlameData>,
-    root: Option<u32>,
-    chosen: Option<u32>,
-    children: &[u32],
-    matches: Option<Rc<Matches>>,
-    selected: &UseStateHandle<Option<u32>>,
-) -> Html {
-    let extent = data.head.extent;
-    let of_root = root.map(|n| (data.start[n as usize], data.start[n as usize] + data.total[n as usize]));
-    let window = parse_window(s.place.zoom.as_ref(), extent).or(of_root).unwrap_or((0.0, extent));
-    let zoom_to = {
-        let (shared, data) = (s.clone(), data.clone());
-        Callback::from(move |node: Option<u32>| {
-            shared.change(false, |p| {
-                p.zoom = None;
-                p.path = node.map(|n| data.path_of(n)).unwrap_or_default();
-                // In time order a path occurs many times: the box itself is meant.
-                if let (FlameMode::Chart, Some(n)) = (data.head.mode, node) {
-                    let n = n as usize;
-                    p.path.clear();
-                    p.zoom = Some(format!("{}..{}", data.start[n], data.start[n] + data.total[n]));
-                }
-            });
-        })
-    };
-    let zoom = {
-        let shared = s.clone();
-        Callback::from(move |(from, to): (f64, f64)| {
-            let all = from <= 0.0 && to >= extent;
-            shared.change(true, |p| {
-                p.zoom = (!all).then(|| format!("{from}..{to}"));
-                if all {
-                    p.path.clear();
-                }
-            });
-        })
-    };
-    let select = {
-        let selected = selected.clone();
-        Callback::from(move |node| selected.set(node))
-    };
-    let reveal = root.map_or(0, |n| data.depth[n as usize]);
+fn view_of(s: &super::Shared, data: &Rc<FlameData>, picture: &Picture) -> Html {
     let note = if data.head.pruned > 0 {
         format!(
             "{} boxes below {} of the whole are not drawn; their weight stays in their callers.",
@@ -200,10 +131,10 @@ fn picture(
             { crumbs(s, data) }
             <div class="with-inspector">
                 <div class="canvas-column">
-                    <FlameCanvas data={data.clone()} {matches} selected={chosen} {window} {reveal} {select} zoom_to={zoom_to.clone()} {zoom} generation={s.generation} />
+                    { canvas(s, data, picture) }
                     if !note.is_empty() { <p class="note">{ note }</p> }
                 </div>
-                { inspector(s, data, chosen, children, zoom_to, selected) }
+                { inspector(s, data, picture) }
             </div>
         </>
     }
@@ -227,14 +158,9 @@ fn crumbs(s: &super::Shared, data: &FlameData) -> Html {
     }
 }
 
-fn inspector(
-    s: &super::Shared,
-    data: &Rc<FlameData>,
-    chosen: Option<u32>,
-    children: &[u32],
-    zoom_to: Callback<Option<u32>>,
-    selected: &UseStateHandle<Option<u32>>,
-) -> Html {
+fn inspector(s: &super::Shared, data: &Rc<FlameData>, picture: &Picture) -> Html {
+    let chosen = picture.chosen;
+    let zoom_to = zoom_to(s, data);
     let unit = data.head.unit.clone();
     let share = |w: f64| format_share(if data.head.extent > 0.0 { w / data.head.extent } else { 0.0 });
     let title = chosen.map_or("Everything".to_string(), |n| data.name_of(n).to_string());
@@ -262,18 +188,7 @@ fn inspector(
                     <button onclick={move |_| { dom::copy(&title); }}>{ "Copy name" }</button>
                 }
             </p>
-            <h3>{ if chosen.is_some() { "Calls" } else { "Roots" } }</h3>
-            <ul class="children">
-                { for children.iter().take(60).map(|&c| {
-                    let selected = selected.clone();
-                    html! {
-                        <li><button onclick={move |_| selected.set(Some(c))}>
-                            <code>{ data.name_of(c) }</code><span class="n">{ share(data.total[c as usize]) }</span>
-                        </button></li>
-                    }
-                }) }
-            </ul>
-            if children.len() > 60 { <p class="dim">{ format!("and {} more", children.len() - 60) }</p> }
+            { children(data, picture, |c| html! { <span class="n">{ share(data.total[c as usize]) }</span> }) }
         </aside>
     }
 }

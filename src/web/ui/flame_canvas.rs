@@ -1,7 +1,7 @@
 //! The canvas of flame graphs and charts. Hover, zoom, pan and search need no message to the worker.
 
 use super::flame_palette::Palette;
-use crate::base::quantity::{format_share, format_value};
+use super::flame_tooltip::tooltip;
 use crate::engine::protocol::flame::{FlameData, FlameMode};
 use crate::paint::flame::{Boxes, Matches, Rows, Viewport, draw, hit};
 use crate::web::dom;
@@ -261,39 +261,6 @@ impl FlameCanvas {
         e.prevent_default();
         false
     }
-
-    fn tooltip(&self, props: &Props) -> Html {
-        let Some(node) = self.hovered.filter(|_| self.drag.is_none_or(|d| !d.3)) else { return html! {} };
-        let data = &props.data;
-        let (i, unit) = (node as usize, data.head.unit.as_str());
-        let total = data.total[i];
-        let parent = data.parent[i];
-        let of_parent = if parent == u32::MAX { data.head.extent } else { data.total[parent as usize] };
-        let share = |whole: f64| format_share(if whole > 0.0 { total / whole } else { 0.0 });
-        let left = self.pointer.0 + 14.0;
-        let side = if left + 420.0 > self.size.0 {
-            format!("right:{}px", (self.size.0 - self.pointer.0 + 8.0).max(0.0))
-        } else {
-            format!("left:{left}px")
-        };
-        let vertical = if self.pointer.1 + 150.0 > self.size.1 {
-            format!("bottom:{}px", self.size.1 - self.pointer.1 + 10.0)
-        } else {
-            format!("top:{}px", self.pointer.1 + 16.0)
-        };
-        let place = [data.module_of(node), data.file_of(node)].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(" · ");
-        html! {
-            <div class="tooltip" style={format!("{side};{vertical}")} role="tooltip">
-                <code>{ data.name_of(node) }</code>
-                <div>{ format!("total {} ({} of all, {} of its parent)", format_value(total, unit), share(data.head.extent), share(of_parent)) }</div>
-                <div>{ format!("self {}", format_value(data.self_weight[i], unit)) }</div>
-                if let Some([b, c]) = data.sides_of(node) {
-                    <div>{ format!("before {}, now {}: {:+.2} pp, {}", format_share(b.1), format_share(c.1), (c.1 - b.1) * 100.0, if data.certain[i] == 1 { "certain" } else { "not certain" }) }</div>
-                }
-                if !place.is_empty() { <div class="dim">{ place }</div> }
-            </div>
-        }
-    }
 }
 
 impl Component for FlameCanvas {
@@ -448,7 +415,7 @@ impl Component for FlameCanvas {
                     onmouseup={link.callback(Msg::Up)}
                     ondblclick={link.callback(Msg::Double)}
                 />
-                { self.tooltip(ctx.props()) }
+                if let Some(node) = self.hovered.filter(|_| self.drag.is_none_or(|d| !d.3)) { { tooltip(&ctx.props().data, node, self.pointer, self.size) } }
             </div>
         }
     }

@@ -65,6 +65,8 @@ pub struct BarProps {
     pub theme: Callback<()>,
     /// Show the keys.
     pub help: Callback<()>,
+    /// Show everything by its name.
+    pub palette: Callback<()>,
 }
 
 /// The bar at the top.
@@ -112,6 +114,7 @@ pub fn Bar(props: &BarProps) -> Html {
             </label>
             <span class="space"></span>
             if props.summary.is_some() {
+                <button class="plain" title="Go to anything by its name (Ctrl+K)" onclick={props.palette.reform(|_| ())}>{ "Go to…" }</button>
                 <details id="export-menu" class="menu">
                     <summary title="e">{ "Export" }</summary>
                     <ul>
@@ -166,7 +169,7 @@ pub fn Rail(props: &RailProps) -> Html {
                 let place = props.place.same_samples(view);
                 let go = props.go.clone();
                 let count = match (view, &props.summary) {
-                    (View::Findings, Some(s)) => s.findings.as_array().map(|f| f.len().to_string()),
+                    (View::Findings, Some(s)) => s.findings.as_array().map(|f| format_count(f.len() as f64)),
                     _ => None,
                 };
                 html! {
@@ -239,7 +242,7 @@ pub fn Status(props: &StatusProps) -> Html {
         (0, 0) => "ledger ✓ nothing dropped".to_string(),
         (0, 1) => "ledger: 1 kind of loss, see Files".to_string(),
         (0, n) => format!("ledger: {n} kinds of loss, see Files"),
-        (f, _) => format!("{f} of {} files not read, see Files", files(&sources).count()),
+        (f, _) => format!("{f} of {} not read, see Files", counted(files(&sources).count() as u64, "file")),
     };
     html! {
         <footer class="status">

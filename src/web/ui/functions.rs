@@ -6,9 +6,11 @@ use crate::base::quantity::{format_count, format_share, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::Request;
 use crate::engine::protocol::functions::{FunctionDetail, FunctionsData, Rows, TableForm};
+use crate::web::dom;
 use crate::web::hooks::{Answer, use_answer};
+use gloo::events::{EventListener, EventListenerOptions};
 use wasm_bindgen::JsCast;
-use web_sys::{HtmlElement, HtmlSelectElement};
+use web_sys::{HtmlElement, HtmlSelectElement, KeyboardEvent};
 use yew::prelude::*;
 
 const ROW: f64 = 24.0;
@@ -30,6 +32,50 @@ pub fn Functions(props: &ViewProps) -> Html {
             data.map(|d| arrange(&d, sort, text.as_deref().unwrap_or(""))).unwrap_or_default()
         })
     };
+    let table = use_node_ref();
+    {
+        // Arrows go from row to row, and the row stays in sight; Enter shows the chosen function in the flame graph.
+        let (s, order, data, table) = (s.clone(), order.clone(), data.clone(), table.clone());
+        let deps = (s.clone(), std::rc::Rc::as_ptr(&order) as usize, key);
+        use_effect_with(deps, move |_| {
+            let listener =
+                EventListener::new_with_options(&dom::window(), "keydown", EventListenerOptions::enable_prevent_default(), move |e| {
+                    let (Some(e), Some(d)) = (e.dyn_ref::<KeyboardEvent>(), &data) else { return };
+                    if dom::takes_text(e.target()) || e.ctrl_key() || e.meta_key() || e.alt_key() {
+                        return;
+                    }
+                    let is_own = |r: &u32| !d.function_of(*r).is_empty();
+                    let chosen = s.place.function.as_deref();
+                    let at = chosen.and_then(|name| order.iter().position(|r| d.function_of(*r) == name));
+                    let other = |r: &u32| is_own(r) && Some(d.function_of(*r)) != chosen;
+                    let next = match (e.key().as_str(), at) {
+                        ("ArrowDown", Some(at)) => (at + 1..order.len()).find(|i| other(&order[*i])),
+                        ("ArrowUp", Some(at)) => (0..at).rev().find(|i| other(&order[*i])),
+                        ("ArrowDown" | "ArrowUp", None) => order.iter().position(is_own),
+                        ("Enter", Some(_)) if !dom::is_control(e.target()) => {
+                            dom::click("#show-in-flame");
+                            return;
+                        }
+                        ("Escape", _) => {
+                            s.change(true, |p| if p.search.is_some() { p.search = None } else { p.function = None });
+                            return;
+                        }
+                        _ => return,
+                    };
+                    e.prevent_default();
+                    let Some(next) = next else { return };
+                    let name = d.function_of(order[next]).to_string();
+                    s.change(true, |p| p.function = Some(name));
+                    if let Some(table) = table.cast::<HtmlElement>() {
+                        let (y, top, height) = ((next as f64 * ROW) as i32, table.scroll_top(), table.client_height());
+                        if y < top || y + 3 * ROW as i32 > top + height {
+                            table.set_scroll_top((y - height / 3).max(0));
+                        }
+                    }
+                });
+            move || drop(listener)
+        });
+    }
     let on_scroll = {
         let scroll = scroll.clone();
         Callback::from(move |e: Event| {
@@ -65,7 +111,7 @@ pub fn Functions(props: &ViewProps) -> Html {
             };
             html! {
                 <div class="with-inspector">
-                    <div class="grid-table" role="table" aria-label="Functions" aria-rowcount={order.len().to_string()} onscroll={on_scroll}>
+                    <div class="grid-table" role="table" aria-label="Functions" aria-rowcount={order.len().to_string()} onscroll={on_scroll} ref={table}>
                         <div class="grid-row head" role="row">
                             { header("self", "Self", true) }<span role="columnheader" class="n">{ "Self %" }</span>
                             { header("total", "Total", true) }<span role="columnheader" class="n">{ "Total %" }</span>
@@ -231,7 +277,7 @@ fn Detail(props: &DetailProps) -> Html {
                 <div><dt>{ "self" }</dt><dd>{ format!("{}  {}", format_value(d.self_weight, &d.unit), share(d.self_weight)) }</dd></div>
                 <div><dt>{ "total" }</dt><dd>{ format!("{}  {}", format_value(d.total, &d.unit), share(d.total)) }</dd></div>
             </dl>
-            <p class="actions"><button onclick={move |_| go.emit((path.clone(), false))}>{ "Show in flame graph" }</button></p>
+            <p class="actions"><button id="show-in-flame" onclick={move |_| go.emit((path.clone(), false))}>{ "Show in flame graph" }</button></p>
             { neighbours("Callers", &d.callers) }
             { neighbours("Callees", &d.callees) }
             if !d.lines.is_empty() {

@@ -1,7 +1,7 @@
 //! The bar of kinds of work: where the CPU time of the selection goes, as parts that add up to the whole, and as a table.
 
 use super::Shared;
-use crate::base::quantity::{format_share, format_value};
+use crate::base::quantity::{format_count, format_share, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::Request;
 use crate::engine::protocol::kinds::{Kind, KindsData};
@@ -31,7 +31,10 @@ pub fn Kinds(props: &KindsProps) -> Html {
     let place = |k: &Kind| {
         let function = (!k.function.is_empty()).then(|| k.function.clone());
         let view = ViewRef { function, ..s.place.same_samples(View::Functions) };
-        (view.to_hash(), format!("{}: {} ({} samples), most in {}", k.label, format_share(share(k)), k.samples, k.function))
+        (
+            view.to_hash(),
+            format!("{}: {} ({} samples), most in {}", k.label, format_share(share(k)), format_count(k.samples as f64), k.function),
+        )
     };
     let colour = |at: usize| format!("background:var(--kind-{at})");
     let rest: f64 = data.kinds.iter().skip(SHOWN).map(share).sum();
@@ -54,7 +57,7 @@ pub fn Kinds(props: &KindsProps) -> Html {
             <details>
                 <summary>{ "As a table" }</summary>
                 <table>
-                    <caption>{ format!("Each of {} active samples in one kind of work; {} idle ones are left out.", data.samples, data.idle) }</caption>
+                    <caption>{ over(data) }</caption>
                     <thead><tr><th scope="col">{ "Kind of work" }</th><th scope="col" class="n">{ "Share" }</th><th scope="col" class="n">{ &data.value }</th><th scope="col">{ "Most in" }</th></tr></thead>
                     <tbody>
                         { for data.kinds.iter().map(|k| html! {
@@ -69,6 +72,11 @@ pub fn Kinds(props: &KindsProps) -> Html {
             </details>
         </section>
     }
+}
+
+fn over(data: &KindsData) -> String {
+    let idle = if data.idle > 0 { format!("; {} idle ones are left out", format_count(data.idle as f64)) } else { String::new() };
+    format!("Each of {} active samples in one kind of work{idle}.", format_count(data.samples as f64))
 }
 
 /// The comparison that Kanev et al. (ISCA 2015) allow.

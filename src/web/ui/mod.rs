@@ -10,6 +10,8 @@ pub mod findings;
 pub mod flame;
 pub mod flame_canvas;
 pub mod flame_palette;
+pub mod flame_parts;
+pub mod flame_tooltip;
 pub mod frame;
 pub mod functions;
 pub mod help;
@@ -20,6 +22,7 @@ pub mod labels;
 pub mod listeners;
 pub mod loading;
 pub mod loop_table;
+pub mod palette;
 pub mod preview;
 pub mod rules;
 pub mod selectors;
@@ -28,6 +31,8 @@ pub mod shared;
 pub mod span_detail;
 pub mod traces;
 pub mod waterfall;
+pub mod waterfall_group;
+pub mod waterfall_keys;
 pub mod what_if;
 
 pub use shared::{Loading, Shared, SideChange};
@@ -74,6 +79,8 @@ pub enum Msg {
     Sample(&'static str),
     /// Show or hide the table of keys.
     Help(bool),
+    /// Everything by its name: shown, or done with what was chosen.
+    Palette(bool, Option<palette::Act>),
     /// Light, dark, as the system.
     Theme,
     /// The system turned dark or light.
@@ -109,6 +116,7 @@ pub struct App {
     generation: u32,
     dragging: bool,
     help: bool,
+    palette: bool,
     notice: Option<String>,
     took_ms: f64,
     /// The unit of folded stacks that the worker was told; `None` before anything was said.
@@ -143,6 +151,16 @@ impl App {
         }
     }
 
+    /// Whether the view is made of tables whose rows the arrows walk.
+    fn has_tables(&self) -> bool {
+        match self.place.view {
+            View::Traces => self.place.trace.is_none(),
+            View::Services | View::Compare => self.place.mode.is_none(),
+            View::Files => true,
+            View::Findings | View::Flame | View::Functions => false,
+        }
+    }
+
     fn key(&mut self, ctx: &Context<App>, e: &KeyboardEvent) -> bool {
         let control = e.ctrl_key() || e.meta_key();
         if control && e.key() == "o" {
@@ -151,6 +169,11 @@ impl App {
                 input.unchecked_into::<HtmlInputElement>().click();
             }
             return false;
+        }
+        if control && e.key() == "k" && self.summary.is_some() {
+            e.prevent_default();
+            (self.palette, self.help) = (!self.palette, false);
+            return true;
         }
         if e.key() == "Escape" && self.help {
             self.help = false;
@@ -167,6 +190,12 @@ impl App {
                 return false;
             }
             "e" => dom::focus("#export-menu summary"),
+            // Rows of plain tables; other views move a selection of their own.
+            "ArrowDown" | "ArrowUp" if self.has_tables() => {
+                e.prevent_default();
+                dom::step_rows(e.key() == "ArrowDown");
+                return false;
+            }
             n => {
                 let views = n.parse::<usize>().ok().and_then(|n| View::ALL.get(n.wrapping_sub(1)));
                 let Some(view) = views.filter(|v| frame::unavailable(**v, self.summary.as_deref()).is_none()) else { return false };
@@ -196,6 +225,7 @@ impl Component for App {
             generation: 0,
             dragging: false,
             help: false,
+            palette: false,
             notice: None,
             took_ms: 0.0,
             unit: None,
@@ -300,6 +330,17 @@ impl Component for App {
                 return false;
             }
             Msg::Help(show) => self.help = show,
+            Msg::Palette(show, act) => {
+                self.palette = show;
+                match act {
+                    Some(palette::Act::Go(place)) => ctx.link().send_message(Msg::Go(place, false)),
+                    Some(palette::Act::Open) => dom::click("#open-input"),
+                    Some(palette::Act::Theme) => ctx.link().send_message(Msg::Theme),
+                    Some(palette::Act::Keys) => self.help = true,
+                    Some(palette::Act::Export(kind)) => ctx.link().send_message(Msg::Export(kind, None)),
+                    None => {}
+                }
+            }
             Msg::Theme => {
                 let next = match dom::setting("hotspan.theme").as_deref() {
                     Some("dark") => "light",
@@ -386,6 +427,7 @@ impl Component for App {
                     export={link.callback(|kind| Msg::Export(kind, None))}
                     theme={link.callback(|()| Msg::Theme)}
                     help={link.callback(|()| Msg::Help(true))}
+                    palette={link.callback(|()| Msg::Palette(true, None))}
                 />
                 <div class="middle">
                     if self.summary.is_some() || preview.is_some() {
@@ -403,6 +445,9 @@ impl Component for App {
                 // Where both sides can be dropped on, the two slots are lit instead.
                 if self.dragging && (self.summary.is_none() || self.loading.is_some() || self.place.view != View::Compare) {
                     <div class="drop-cover" aria-hidden="true"><p>{ "Drop to open" }</p></div>
+                }
+                if let (true, None, Some(summary)) = (self.palette, &self.loading, &self.summary) {
+                    <palette::Palette shared={self.shared(ctx, summary, &self.place)} close={link.callback(|act| Msg::Palette(false, act))} />
                 }
                 if self.help {
                     <help::Help close={link.callback(|()| Msg::Help(false))} />

@@ -86,6 +86,9 @@ fn tables(s: &Shared, data: &ServicesData) -> Html {
                 <h2>{ format!("Operations ({})", operations.len()) }</h2>
                 { red_table(s, data, &operations, true) }
                 { endpoint_table(s, data) }
+                if edges.is_empty() {
+                    <p class="dim">{ "No service calls another in these traces." }</p>
+                } else {
                 <h2>{ format!("Calls between services ({})", edges.len()) }</h2>
                 <table class="wide">
                     <thead><tr><th>{ "Caller" }</th><th>{ "Callee" }</th><th class="n">{ "Calls" }</th><th class="n">{ "Errors" }</th><th class="n">{ "Sum" }</th><th class="n">{ "Longest" }</th></tr></thead>
@@ -100,6 +103,7 @@ fn tables(s: &Shared, data: &ServicesData) -> Html {
                         </tr>
                     }) }</tbody>
                 </table>
+                }
             </div>
             if let Some((operation, service)) = selected {
                 <Histogram shared={s.clone()} service={service.clone()} operation={operation.clone()} row={data.operations.iter().find(|r| r.service == *service && r.operation == *operation).cloned()} />

@@ -36,13 +36,14 @@ fn pairs(title: &str, list: &[(String, String)]) -> Html {
 
 /// The samples of one profile: weight, functions, and the ways to their flame graphs.
 fn samples(s: &Shared, of: &SpanSamples) -> Html {
+    let own = |key: &str, value: &str, view: View| ViewRef {
+        profile: Some(of.profile),
+        value: Some(of.value.clone()),
+        labels: vec![LabelFilter::value(key, value)],
+        ..ViewRef::of(view)
+    };
     let flame = |key: &str, value: &str| {
-        let place = ViewRef {
-            profile: Some(of.profile),
-            value: Some(of.value.clone()),
-            labels: vec![LabelFilter::value(key, value)],
-            ..ViewRef::of(View::Flame)
-        };
+        let place = own(key, value, View::Flame);
         let go = s.go.clone();
         move |_: MouseEvent| go.emit((place.clone(), false))
     };
@@ -54,8 +55,14 @@ fn samples(s: &Shared, of: &SpanSamples) -> Html {
                 <p class="dim">{ "Samples name the entry span of the process: those of spans below it are among them." }</p>
             }
             <ul class="children">
-                { for of.functions.iter().map(|(name, weight)| html! {
-                    <li><span><code>{ name }</code></span>{ " " }<span class="n">{ format_value(*weight, &of.unit) }</span></li>
+                { for of.functions.iter().map(|(name, weight)| {
+                    let place = ViewRef { function: Some(name.clone()), ..own(SPAN_KEY, &of.span, View::Functions) };
+                    let go = s.go.clone();
+                    html! {
+                        <li><button title="Callers and callees, in the samples of this span" onclick={move |_| go.emit((place.clone(), false))}>
+                            <code>{ name }</code><span class="n">{ format_value(*weight, &of.unit) }</span>
+                        </button></li>
+                    }
                 }) }
             </ul>
             <p class="actions">

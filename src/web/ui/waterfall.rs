@@ -3,19 +3,21 @@
 use super::Shared;
 use super::selectors::Search;
 use super::span_detail::SpanPanel;
+use super::waterfall_group::{groups, heading};
+use super::waterfall_keys::{Folds, use_waterfall_keys};
 use super::what_if::{Bar, Tried};
 use crate::base::quantity::{format_count, format_ns, format_share};
 use crate::engine::protocol::Request;
 use crate::engine::protocol::traces::{FLAG_ASYNC, FLAG_ERROR, FLAG_ORPHAN, FLAG_OUTSIDE, FLAG_SHIFTED, FLAG_UNFINISHED, TraceData};
-use crate::web::dom;
+use crate::paint::siblings::Line;
 use crate::web::hooks::{Answer, use_answer};
-use gloo::events::{EventListener, EventListenerOptions};
 use std::rc::Rc;
 use wasm_bindgen::JsCast;
-use web_sys::{HtmlElement, KeyboardEvent};
+use web_sys::HtmlElement;
 use yew::prelude::*;
 
-const ROW: f64 = 24.0;
+/// Height of a line in CSS pixels.
+pub const ROW: f64 = 24.0;
 /// Bars of the minimap; longer traces are thinned.
 const MINIMAP: usize = 300;
 
@@ -37,7 +39,7 @@ pub fn Waterfall(props: &Props) -> Html {
     match (&answer, answer.value()) {
         (Answer::Failed(why), _) => html! { <div class="traces"><div class="toolbar">{ back(s) }</div><p class="empty">{ why }</p></div> },
         (_, None) => html! { <div class="skeleton" aria-busy="true"></div> },
-        (_, Some(data)) => html! { <Rows shared={s.clone()} data={Data(data.clone())} /> },
+        (_, Some(data)) => html! { <Rows key={props.id.clone()} shared={s.clone()} data={Data(data.clone())} /> },
     }
 }
 
@@ -87,7 +89,7 @@ fn back(s: &Shared) -> Html {
 }
 
 /// `1 span`, `2,000 spans`.
-fn counted(n: u32, what: &str) -> String {
+pub fn counted(n: u32, what: &str) -> String {
     format!("{} {what}{}", format_count(f64::from(n)), if n == 1 { "" } else { "s" })
 }
 
@@ -116,21 +118,22 @@ fn Rows(props: &RowsProps) -> Html {
     let scroll = use_state(|| (0.0_f64, 700.0_f64));
     let list = use_node_ref();
     let tried = use_state(|| None::<Tried>);
+    let opened = use_state(Vec::<bool>::new);
     {
-        let (collapsed, n) = (collapsed.clone(), data.parent.len());
-        use_effect_with(key, move |_| collapsed.set(vec![false; n]));
+        let (collapsed, opened, n) = (collapsed.clone(), opened.clone(), data.parent.len());
+        use_effect_with(key, move |_| {
+            collapsed.set(vec![false; n]);
+            opened.set(Vec::new());
+        });
     }
-    let visible = {
+    let groups = {
         let data = data.clone();
-        use_memo((key, (*collapsed).clone()), move |(_, collapsed)| {
-            let mut out = Vec::with_capacity(data.parent.len());
-            let mut row = 0_u32;
-            while (row as usize) < data.parent.len() {
-                out.push(row);
-                let closed = collapsed.get(row as usize).copied().unwrap_or(false);
-                row = if closed { data.end_row[row as usize] } else { row + 1 };
-            }
-            out
+        use_memo(key, move |_| groups(&data))
+    };
+    let lines = {
+        let (data, groups) = (data.clone(), groups.clone());
+        use_memo((key, (*collapsed).clone(), (*opened).clone()), move |(_, collapsed, opened)| {
+            groups.lines(&data.end_row, collapsed, |g| opened.get(g as usize).copied().unwrap_or(false))
         })
     };
     // Sections of the critical path by row.
@@ -164,30 +167,55 @@ fn Rows(props: &RowsProps) -> Html {
     let window = window.unwrap_or((0.0, total));
     let selected = s.place.span.as_ref().and_then(|id| (0..data.ids.len() as u32).find(|r| data.ids.get(*r) == id));
     {
-        // A link to a span opens its ancestors and brings it on screen.
-        let (collapsed, data, list) = (collapsed.clone(), data.clone(), list.clone());
-        use_effect_with((key, selected), move |_| {
-            let Some(row) = selected else { return };
-            let mut open = (*collapsed).clone();
-            let mut at = data.parent[row as usize];
-            let mut changed = false;
+        // A link to a span opens its ancestors and the groups around it; what a search or a change is about may lie in any.
+        let (collapsed, opened, data, groups) = (collapsed.clone(), opened.clone(), data.clone(), groups.clone());
+        let all = s.place.search.is_some() || !s.place.changes.is_empty();
+        use_effect_with((key, selected, all), move |(_, selected, all)| {
+            let (mut down, mut unfold) = ((*collapsed).clone(), (*opened).clone());
+            unfold.resize(groups.list.len(), false);
+            if *all {
+                unfold.fill(true);
+            }
+            let mut at = selected.unwrap_or(u32::MAX);
             while at != u32::MAX {
-                changed |= std::mem::take(&mut open[at as usize]);
-                at = data.parent[at as usize];
-            }
-            if changed {
-                collapsed.set(open);
-            }
-            if let Some(list) = list.cast::<HtmlElement>() {
-                let y = f64::from(row) * ROW;
-                let top = f64::from(list.scroll_top());
-                if y < top || y + 2.0 * ROW > top + f64::from(list.client_height()) {
-                    list.set_scroll_top((y - f64::from(list.client_height()) / 3.0).max(0.0) as i32);
+                if let Some(g) = groups.of(at) {
+                    unfold[g as usize] = true;
                 }
+                at = data.parent[at as usize];
+                if let Some(closed) = down.get_mut(at as usize) {
+                    *closed = false;
+                }
+            }
+            if down != *collapsed {
+                collapsed.set(down);
+            }
+            if unfold.contains(&true) && unfold != *opened {
+                opened.set(unfold);
             }
         });
     }
-    use_waterfall_keys(s, &data, &visible, &collapsed, selected, window, total);
+    {
+        // Once it has a line, it is brought on screen; what happens elsewhere moves nothing.
+        let at = selected.and_then(|row| lines.iter().position(|l| *l == Line::Span(row)));
+        let (list, seen) = (list.clone(), use_mut_ref(|| (0_usize, None::<u32>)));
+        use_effect_with((key, selected, at), move |(key, selected, at)| {
+            let (Some(at), Some(list)) = (at, list.cast::<HtmlElement>()) else { return };
+            if seen.replace((*key, *selected)) == (*key, *selected) {
+                return;
+            }
+            let (y, top) = (*at as f64 * ROW, f64::from(list.scroll_top()));
+            if y < top || y + 2.0 * ROW > top + f64::from(list.client_height()) {
+                list.set_scroll_top((y - f64::from(list.client_height()) / 3.0).max(0.0) as i32);
+            }
+        });
+    }
+    use_waterfall_keys(
+        s,
+        &Folds { data: data.clone(), lines: lines.clone(), groups: groups.clone(), collapsed: collapsed.clone(), opened: opened.clone() },
+        selected,
+        window,
+        total,
+    );
     let on_scroll = {
         let scroll = scroll.clone();
         Callback::from(move |e: Event| {
@@ -197,7 +225,7 @@ fn Rows(props: &RowsProps) -> Html {
         })
     };
     let first = ((scroll.0 / ROW) as usize).saturating_sub(10);
-    let shown = visible.iter().copied().enumerate().skip(first).take((scroll.1 / ROW) as usize + 40);
+    let shown = lines.iter().copied().enumerate().skip(first).take((scroll.1 / ROW) as usize + 40);
     let r = &data.head.row;
     let found = (*matches).as_ref().map(|m| m.iter().filter(|m| **m).count());
     html! {
@@ -216,15 +244,31 @@ fn Rows(props: &RowsProps) -> Html {
             }
             { minimap(s, &data, window, total) }
             <div class="with-inspector">
-                <div class="waterfall" role="treegrid" aria-label="Spans" aria-rowcount={visible.len().to_string()} ref={list} onscroll={on_scroll} tabindex="0">
+                <div class="waterfall" role="treegrid" aria-label="Spans" aria-rowcount={lines.len().to_string()} ref={list} onscroll={on_scroll} tabindex="0">
                     <div class="axis" aria-hidden="true"><span></span><span class="ticks">
                         { for (0..=4).map(|i| {
                             let at = window.0 + (window.1 - window.0) * f64::from(i) / 4.0;
                             html! { <span style={format!("left:{}%", i * 25)} class={classes!((i == 4).then_some("last"))}>{ format_ns(at) }</span> }
                         }) }
                     </span></div>
-                    <div style={format!("height:{}px;position:relative", visible.len() as f64 * ROW)}>
-                        { for shown.map(|(at, row)| span_row(s, &data, &critical, at, row, window, selected == Some(row), (*matches).as_ref().map(|m| m[row as usize]), &collapsed, (*tried).as_ref())) }
+                    <div style={format!("height:{}px;position:relative", lines.len() as f64 * ROW)}>
+                        { for shown.map(|(at, line)| match line {
+                            Line::Span(row) => span_row(s, &data, &critical, at, row, window, selected == Some(row), (*matches).as_ref().map(|m| m[row as usize]), &collapsed, (*tried).as_ref()),
+                            Line::Group(g) => {
+                                let (opened, groups) = (opened.clone(), groups.clone());
+                                let open = opened.get(g as usize).copied().unwrap_or(false);
+                                let toggle = {
+                                    let groups = groups.clone();
+                                    Callback::from(move |()| {
+                                        let mut next = (*opened).clone();
+                                        next.resize(groups.list.len(), false);
+                                        next[g as usize] = !next[g as usize];
+                                        opened.set(next);
+                                    })
+                                };
+                                heading(s, &data, &groups.list[g as usize], at, window, open, toggle)
+                            }
+                        }) }
                     </div>
                 </div>
                 if let Some(row) = selected {
@@ -303,6 +347,12 @@ fn minimap(s: &Shared, data: &TraceData, window: (f64, f64), total: f64) -> Html
     }
 }
 
+/// From a time to a percentage of the window, a little beyond its ends.
+pub fn scale(window: (f64, f64)) -> impl Fn(f64) -> f64 {
+    let scale = 100.0 / (window.1 - window.0);
+    move |ns| ((ns - window.0) * scale).clamp(-5.0, 105.0)
+}
+
 #[expect(clippy::too_many_arguments, reason = "a row is drawn from everything that the view knows about it")]
 fn span_row(
     s: &Shared,
@@ -317,8 +367,7 @@ fn span_row(
     tried: Option<&Tried>,
 ) -> Html {
     let i = row as usize;
-    let scale = 100.0 / (window.1 - window.0);
-    let x = |ns: f64| ((ns - window.0) * scale).clamp(-5.0, 105.0);
+    let x = scale(window);
     let bar = |from: f64, to: f64| format!("left:{:.3}%;width:{:.3}%", x(from), (x(to) - x(from)).max(0.0));
     let flags = data.flags[i];
     let closed = collapsed.get(i).copied().unwrap_or(false);
@@ -384,90 +433,4 @@ fn span_row(
             </span>
         </div>
     }
-}
-
-#[hook]
-fn use_keys(deps: (Shared, Option<u32>, usize), handler: Rc<dyn Fn(&KeyboardEvent)>) {
-    use_effect_with(deps, move |_| {
-        let listener =
-            EventListener::new_with_options(&dom::window(), "keydown", EventListenerOptions::enable_prevent_default(), move |e| {
-                if let Some(e) = e.dyn_ref::<KeyboardEvent>() {
-                    handler(e);
-                }
-            });
-        move || drop(listener)
-    });
-}
-
-#[hook]
-fn use_waterfall_keys(
-    s: &Shared,
-    data: &Rc<TraceData>,
-    visible: &Rc<Vec<u32>>,
-    collapsed: &UseStateHandle<Vec<bool>>,
-    selected: Option<u32>,
-    window: (f64, f64),
-    total: f64,
-) {
-    let state = collapsed.iter().filter(|c| **c).count();
-    let (shared, data, visible, collapsed) = (s.clone(), data.clone(), visible.clone(), collapsed.clone());
-    use_keys(
-        (s.clone(), selected, state),
-        Rc::new(move |e: &KeyboardEvent| {
-            if e.ctrl_key() || e.meta_key() || e.alt_key() || dom::takes_text(e.target()) && e.key() != "Escape" {
-                return;
-            }
-            let zoom = |from: f64, to: f64| {
-                let span = (to - from).clamp(total * 1e-7, total);
-                let start = from.clamp(0.0, total - span);
-                shared.change(true, |p| p.zoom = (span < total).then(|| format!("{start}..{}", start + span)));
-            };
-            let (from, to) = window;
-            let quarter = (to - from) / 4.0;
-            let at = selected.and_then(|r| visible.iter().position(|v| *v == r));
-            let select = |row: Option<u32>| {
-                let id = row.map(|r| data.ids.get(r).to_string());
-                shared.change(true, |p| p.span = id);
-            };
-            match e.key().as_str() {
-                "ArrowDown" => select(visible.get(at.map_or(0, |a| a + 1)).copied().or(selected)),
-                "ArrowUp" => select(at.map_or(visible.first().copied(), |a| visible.get(a.saturating_sub(1)).copied())),
-                "ArrowLeft" | "ArrowRight" => {
-                    let Some(row) = selected.map(|r| r as usize) else { return };
-                    let close = e.key() == "ArrowLeft";
-                    let open_now = !collapsed[row] && data.end_row[row] as usize > row + 1;
-                    if close && !open_now {
-                        select(Some(data.parent[row]).filter(|p| *p != u32::MAX).or(selected));
-                    } else {
-                        let mut next = (*collapsed).clone();
-                        next[row] = close;
-                        collapsed.set(next);
-                    }
-                }
-                "[" => {
-                    collapsed.set((0..data.parent.len()).map(|i| data.end_row[i] as usize > i + 1 && data.parent[i] != u32::MAX).collect())
-                }
-                "]" => collapsed.set(vec![false; data.parent.len()]),
-                "w" | "+" | "=" => zoom(from + quarter / 2.0, to - quarter / 2.0),
-                "s" | "-" => zoom(from - quarter, to + quarter),
-                "a" => zoom(from - quarter, to - quarter),
-                "d" => zoom(from + quarter, to + quarter),
-                "0" => shared.change(true, |p| p.zoom = None),
-                "Escape" => {
-                    let p = &shared.place;
-                    if p.search.is_some() {
-                        shared.change(true, |p| p.search = None);
-                    } else if p.span.is_some() {
-                        shared.change(true, |p| p.span = None);
-                    } else if p.zoom.is_some() {
-                        shared.change(true, |p| p.zoom = None);
-                    } else {
-                        shared.change(false, |p| p.trace = None);
-                    }
-                }
-                _ => return,
-            }
-            e.prevent_default();
-        }),
-    );
 }
