@@ -1,4 +1,4 @@
-//! `hotspan analyze`: findings as text, JSON or Markdown.
+//! `hotspan analyze`: findings as text, JSON, Markdown, CSV, SARIF or HTML.
 
 use super::{Stop, load, write_out};
 use crate::base::quantity::{format_bytes, format_value};
@@ -49,6 +49,12 @@ enum Form {
     Text,
     Json,
     Markdown,
+    /// Rows of findings, answers of rules and the account of the files
+    Csv,
+    /// SARIF 2.1.0, for code hosts and editors
+    Sarif,
+    /// One page without scripts
+    Html,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -62,6 +68,9 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let (engine, all_read) = load::load(&args.files, &args.baseline, settings(args)?, args.align_clocks, &args.reading);
     let text = match args.format {
         Form::Json => report::analyze::json(&engine.session, &engine.report).map_err(|e| Stop::Output(std::io::Error::other(e)))?,
+        Form::Csv => report::csv::csv(&engine.session, &engine.report),
+        Form::Sarif => report::sarif::sarif(&engine.session, &engine.report).map_err(|e| Stop::Output(std::io::Error::other(e)))?,
+        Form::Html => report::html::html(&engine.session, &engine.report),
         Form::Markdown => report::markdown::markdown(&engine.session, &engine.report),
         Form::Text => text(&engine.session, &engine.report),
     };

@@ -174,10 +174,17 @@ fn every_report_holds_the_account() {
     ] {
         let told = json(&hotspan(&["inspect", "--json"], &[file]))["sources"][0]["ledger"].clone();
         let records = &told["records"];
-        for form in ["text", "markdown", "json"] {
+        for form in ["text", "markdown", "json", "csv", "sarif", "html"] {
             let text = String::from_utf8(hotspan(&["analyze", "--format", form], &[file]).stdout).unwrap();
             for mark in marks {
                 assert!(text.contains(mark), "{file} as {form} lacks {mark}:\n{text}");
+            }
+            if form == "sarif" {
+                let log: Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(log["version"], "2.1.0");
+                let results = log["runs"][0]["results"].as_array().unwrap();
+                let findings = json(&hotspan(&["analyze", "--format", "json"], &[file]))["findings"].clone();
+                assert_eq!(results.len(), findings.as_array().unwrap().len());
             }
             if form != "json" {
                 let line = format!("{} kept, {} dropped", records["kept"], records["dropped"]);
