@@ -159,10 +159,14 @@ fn kind(p: &Profile) -> Option<ValueKind> {
 
 /// Compares a pair, by the candidate's default value.
 pub fn compare(sessions: [&Session; 2], profiles: [usize; 2], limits: Limits) -> ProfileComparison {
-    let active = SIDES.map(|side| active_of(sessions[side], profiles[side]));
+    compare_active(&SIDES.map(|side| active_of(sessions[side], profiles[side])), limits)
+}
+
+/// The same for samples that are counted already.
+pub fn compare_active(active: &[Active<'_>; 2], limits: Limits) -> ProfileComparison {
     let events = SIDES.map(|side| active[side].count);
     let mut out = ProfileComparison {
-        profiles,
+        profiles: SIDES.map(|side| active[side].id.index()),
         value: SIDES.map(|side| active[side].value),
         value_name: active[1].value_name().to_string(),
         unit: active[1].unit().to_string(),
@@ -172,7 +176,7 @@ pub fn compare(sessions: [&Session; 2], profiles: [usize; 2], limits: Limits) ->
         rows: Vec::new(),
         tree: PathTree::new(),
         tested: 0,
-        warnings: warnings(&active),
+        warnings: warnings(active),
     };
     for side in SIDES {
         add_side(&mut out, side, &active[side]);

@@ -1,7 +1,7 @@
 //! Many notes of one shape are told once: the weightiest leads, and the others stand under it as more places. A file with a
 //! hundred endpoints that each ask two services in turn has one habit, not a hundred findings.
 
-use super::finding::{Cover, Finding, Related, Severity};
+use super::finding::{Cover, Finding, Related, Severity, fingerprint};
 use std::collections::BTreeMap;
 
 /// Notes of one rule and one confidence that are told one by one; more are told as one.
@@ -48,6 +48,19 @@ pub fn fold(findings: Vec<Finding>) -> Vec<Finding> {
     out
 }
 
+/// Gives each finding a fingerprint of its own: what has the same names twice, as two processes of one program have, is
+/// numbered in order of rank.
+pub fn tell_apart(findings: &mut [Finding]) {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for f in findings {
+        let n = seen.entry(f.fingerprint.clone()).or_default();
+        *n += 1;
+        if *n > 1 {
+            f.fingerprint = fingerprint(f.rule, &[&f.fingerprint, &n.to_string()]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::finding::Confidence;
@@ -83,6 +96,14 @@ mod tests {
         assert_eq!(out[0].places.iter().filter(|p| p.rule == "turns").count(), 6);
         assert!(out[0].places.iter().any(|p| p.rule == "below"));
         assert!(out[0].message.ends_with("of 6 other places; what would be saved there is not in the numbers here."), "{}", out[0].message);
+    }
+
+    #[test]
+    fn equal_names_are_numbered() {
+        let mut all: Vec<Finding> = (0..3).map(|_| note("turns", 7, Severity::Info, spans(1))).collect();
+        tell_apart(&mut all);
+        assert_eq!(all[0].fingerprint, format!("{:016x}", 7));
+        assert!(all[1].fingerprint != all[0].fingerprint && all[2].fingerprint != all[1].fingerprint && all[2].fingerprint.len() == 16);
     }
 
     #[test]

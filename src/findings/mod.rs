@@ -433,6 +433,7 @@ impl Report {
         seldom::seldom(cx.session, &mut self.findings);
         self.findings.sort_by(order);
         self.findings = fold::fold(std::mem::take(&mut self.findings));
+        fold::tell_apart(&mut self.findings);
         for (i, finding) in self.findings.iter_mut().enumerate() {
             finding.id = format!("f-{}", i + 1);
             try_it::link(cx.session, finding);

@@ -50,8 +50,9 @@ impl Detector for FewSamples {
                     n => format!("Only {}", super::counted(n as usize, "active sample")),
                 },
                 message: format!(
-                    "{} has {n} active samples: a function shown with 10 % may really have {} to {}.",
+                    "{} has {}: a function shown with 10 % may really have {} to {}.",
                     if active.profile.name.is_empty() { "The profile" } else { &active.profile.name },
+                    super::counted(n as usize, "active sample"),
                     format_share(interval.low),
                     format_share(interval.high)
                 ),

@@ -11,6 +11,7 @@ pub mod near;
 pub mod otlp;
 pub mod plants;
 pub mod plants_latency;
+pub mod plants_paths;
 pub mod plants_tail;
 pub mod run;
 
@@ -128,6 +129,11 @@ pub enum How {
     Retried(u32, u32),
     /// Once, and in every sixth request so many microseconds late.
     Late(u32),
+    /// One after the other, each so many times with all that the callee does: all attempts but the last fail at their end.
+    /// Microseconds of pause after a failure.
+    Again(u32, u32),
+    /// All at once, and each takes as many times as long as calls are under way when it begins.
+    Crowded,
 }
 
 /// What calls ask for.

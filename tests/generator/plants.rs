@@ -2,6 +2,7 @@
 
 use super::near::near_misses;
 use super::plants_latency as latency;
+use super::plants_paths as paths;
 use super::plants_tail as tail;
 use super::{Calls, Count, Dice, How, Op, Step, System, Target, Values};
 
@@ -57,6 +58,12 @@ pub const PLANTS: &[(&str, Plant)] = &[
     ("queue-lag", latency::busy_callee),
     ("deep-chain", latency::far_callee),
     ("deep-chain", latency::deep_chain),
+    ("deep-chain", paths::pass_through),
+    ("deep-chain", paths::circle),
+    ("retry-storm", paths::amplified),
+    ("pool-staircase", paths::crowd),
+    ("growth-law", paths::growth),
+    ("slow-endpoint", paths::slow_endpoint),
     ("tail-latency", tail::cache_miss),
     ("tail-latency", tail::retry),
     ("tail-latency", tail::lock),
@@ -173,7 +180,7 @@ fn n_plus_one_query(system: &mut System, dice: &mut Dice) -> Truth {
     let count = if values == Values::Hidden { items(dice, 16) } else { items(dice, 8) };
     let calls = Calls { target, count, how: How::Serial, values, gap_us: dice.range(20, 400) };
     let repaired = planted(system, row, calls, batched(dice));
-    Truth { rule: "chatty-n-plus-one", marker, allowed: &[], repaired }
+    Truth { rule: "chatty-n-plus-one", marker, allowed: &["growth-law"], repaired }
 }
 
 fn n_plus_one_call(system: &mut System, dice: &mut Dice) -> Truth {
@@ -192,7 +199,7 @@ fn n_plus_one_call(system: &mut System, dice: &mut Dice) -> Truth {
     let calls = Calls { target, count: items(dice, 8), how: How::Serial, values: Values::Distinct, gap_us: dice.range(20, 400) };
     let repaired = planted(system, row, calls, How::Batched(0.1 + 0.9 * dice.unit()));
     let marker = marker.split(' ').nth(1).unwrap_or("").to_string();
-    Truth { rule: "chatty-n-plus-one", marker, allowed: &["many-writes"], repaired }
+    Truth { rule: "chatty-n-plus-one", marker, allowed: &["many-writes", "growth-law"], repaired }
 }
 
 fn fan_out(system: &mut System, dice: &mut Dice) -> Truth {
@@ -202,7 +209,7 @@ fn fan_out(system: &mut System, dice: &mut Dice) -> Truth {
     let workers = dice.range(6, 24);
     let calls = Calls { target, count: items(dice, 20), how: How::Parallel(workers), values: Values::Distinct, gap_us: 0 };
     let repaired = planted(system, row, calls, How::Batched(0.01 + 0.05 * dice.unit()));
-    Truth { rule: "chatty-fan-out", marker, allowed: &["pool-staircase", "fan-out-width"], repaired }
+    Truth { rule: "chatty-fan-out", marker, allowed: &["pool-staircase", "fan-out-width", "growth-law"], repaired }
 }
 
 fn duplicate(system: &mut System, dice: &mut Dice) -> Truth {
@@ -278,7 +285,7 @@ fn rounds(system: &mut System, dice: &mut Dice) -> Truth {
     let gap_us = dice.range(20, 300);
     repaired.ops[row].steps.push(Step::InTurn(all.iter().map(|calls| Calls { how, ..calls.clone() }).collect(), gap_us));
     system.ops[row].steps.push(Step::Rounds(all, gap_us));
-    Truth { rule: "chatty-n-plus-one", marker, allowed: &[], repaired }
+    Truth { rule: "chatty-n-plus-one", marker, allowed: &["growth-law"], repaired }
 }
 
 /// Different calls one after the other, of which none needs another's answer.
@@ -315,7 +322,7 @@ fn pool(system: &mut System, dice: &mut Dice) -> Truth {
     let workers = dice.range(2, 5);
     let calls = Calls { target, count: items(dice, 5 * workers), how: How::Parallel(workers), values: Values::Distinct, gap_us: 0 };
     let repaired = planted(system, row, calls, How::Parallel(2 * workers));
-    Truth { rule: "pool-staircase", marker, allowed: &["chatty-fan-out", "fan-out-width"], repaired }
+    Truth { rule: "pool-staircase", marker, allowed: &["chatty-fan-out", "fan-out-width", "growth-law"], repaired }
 }
 
 /// One of several different calls at once is late in some requests.

@@ -38,6 +38,15 @@ pub fn spans(system: &System) -> Vec<Span> {
     out
 }
 
+/// The time until each request is answered, nanoseconds, in ascending order.
+pub fn answers(system: &System) -> Vec<i64> {
+    let mut out: Vec<i64> = (0..system.traces)
+        .map(|trace| Run { system, trace, done: BTreeMap::new(), spans: None, next: trace << 20, late: 0, delay: 0 }.request())
+        .collect();
+    out.sort_unstable();
+    out
+}
+
 /// Of all requests the time until each is done, and until each is answered: messages are handled after the answer.
 /// Nanoseconds.
 pub fn durations(system: &System) -> (i64, i64) {
@@ -229,6 +238,25 @@ impl Run<'_> {
                     now = self.call(op, calls, k, parent, now, place);
                 }
             }
+            How::Again(attempts, pause_us) => {
+                for k in 0..n {
+                    for attempt in 1..attempts {
+                        let here = hash(&[place, u64::from(k), u64::from(attempt), 29]);
+                        now = self.call_that(op, calls, k, parent, now, place, true);
+                        now += self.work(pause_us, here, 1);
+                    }
+                    now = self.call(op, calls, k, parent, now, place);
+                }
+            }
+            How::Crowded => {
+                for k in 0..n {
+                    let begin = start + i64::from(k) * 20 * US;
+                    let (overhead, rows) = self.cost(calls, k, begin, place);
+                    // The callee does one thing at a time: each call also waits for those before it.
+                    self.delay = (overhead + rows) * i64::from(k);
+                    now = now.max(self.call(op, calls, k, parent, begin, place));
+                }
+            }
             How::Parallel(workers) => {
                 let mut free = vec![start; workers.clamp(1, n.max(1)) as usize];
                 for k in 0..n {
@@ -311,9 +339,17 @@ impl Run<'_> {
 
     /// One call with its spans; gives its end.
     fn call(&mut self, op: usize, calls: &Calls, k: u32, parent: u64, start: i64, place: u64) -> i64 {
+        self.call_that(op, calls, k, parent, start, place, false)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn call_that(&mut self, op: usize, calls: &Calls, k: u32, parent: u64, start: i64, place: u64, fails: bool) -> i64 {
         let system = self.system;
         let service = &system.ops[op].service;
-        let (name, attributes) = self.asked(calls, k, place);
+        let (name, mut attributes) = self.asked(calls, k, place);
+        if fails {
+            attributes.push(("error.type", "timeout".to_string()));
+        }
         let (id, end);
         match &calls.target {
             Target::Query { .. } => {

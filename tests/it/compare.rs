@@ -2,10 +2,11 @@
 
 use crate::corpus::{Table, folder, open_bytes};
 use crate::profiles::random;
+use hotspan::base::ids::ProfileId;
 use hotspan::engine::Engine;
 use hotspan::engine::views::compare::diff;
-use hotspan::findings::compare_profiles::{Change, Limits, compare};
-use hotspan::model::Session;
+use hotspan::findings::active::{Active, ActiveStack};
+use hotspan::findings::compare_profiles::{Change, Limits, compare_active};
 use std::path::Path;
 
 fn both(baseline: &[u8], candidate: &[u8]) -> Engine {
@@ -72,43 +73,40 @@ fn faults_that_were_injected_are_found() {
     table.finish("before and after", &[]);
 }
 
-/// Splits the events of a profile in two at random: both halves come from one truth.
-fn halves(engine: &Engine, profile: usize, state: &mut u64) -> [Session; 2] {
-    let mut out = [engine.session.clone(), engine.session.clone()];
-    let column = engine.session.profiles[profile].value_types.iter().position(|v| matches!(v.unit.as_str(), "count")).unwrap_or(0);
-    let p = &engine.session.profiles[profile];
-    let rows = p.samples.len();
-    for row in 0..rows {
-        let n = p.samples.values[column][row];
-        let first = (0..n).filter(|_| random(state).is_multiple_of(2)).count() as i64;
-        for (side, part) in [(0, first), (1, n - first)] {
-            for (k, values) in out[side].profiles[profile].samples.values.iter_mut().enumerate() {
-                let whole = p.samples.values[k][row];
-                values[row] = if n > 0 { (i128::from(whole) * i128::from(part) / i128::from(n)) as i64 } else { 0 };
-            }
+/// Splits the active events of a profile in two at random, stack by stack: both halves come from one truth.
+fn split(whole: &[ActiveStack], halves: &mut [Active<'_>; 2], state: &mut u64) {
+    for half in halves.iter_mut() {
+        (half.count, half.weight) = (0, 0);
+    }
+    for (row, a) in whole.iter().enumerate() {
+        let first = (0..a.count).filter(|_| random(state).is_multiple_of(2)).count() as i64;
+        for (half, count) in halves.iter_mut().zip([first, a.count - first]) {
+            let value = if a.count > 0 { (i128::from(a.value) * i128::from(count) / i128::from(a.count)) as i64 } else { 0 };
+            (half.stacks[row].count, half.stacks[row].value) = (count, value);
+            (half.count, half.weight) = (half.count + count, half.weight + value);
         }
     }
-    out
 }
 
 #[test]
 fn random_halves_of_a_profile_are_not_different() {
-    let mut splits = 0;
-    let mut wrong = 0;
+    let (mut splits, mut wrong) = (0, 0);
     let mut state = 7;
     for name in ["pprof/cpu.pb.gz", "perf-script/loops.perf-script.txt.gz", "perf-script/java-UseSerialGC.perf-script.txt.gz"] {
         let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap();
         let engine = open_bytes(bytes);
-        // A thousand splits are the goal; the optimised build makes them all, the other a part.
-        let rounds = if cfg!(debug_assertions) { 40 } else { 334 };
-        for _ in 0..rounds {
-            let [a, b] = halves(&engine, 0, &mut state);
-            let c = compare([&a, &b], [0, 0], Limits::default());
+        let active = || Active::new(&engine.session, ProfileId(0), &engine.session.profiles[0]);
+        let (whole, mut halves) = (active().stacks, [active(), active()]);
+        for _ in 0..334 {
+            split(&whole, &mut halves, &mut state);
+            let c = compare_active(&halves, Limits::default());
             splits += 1;
             let accused = c.rows.iter().any(|r| matches!(r.change, Change::Regressed) || matches!(r.total_change, Change::Regressed));
             wrong += u32::from(accused);
         }
+        // Nothing got lost between the halves.
+        assert!(halves[0].count > 0 && halves[0].count + halves[1].count == whole.iter().map(|a| a.count).sum::<i64>(), "{name}");
     }
     println!("{wrong} of {splits} random splits have a false regression");
-    assert!(f64::from(wrong) <= 0.05 * f64::from(splits), "{wrong} of {splits}");
+    assert!(splits >= 1000 && f64::from(wrong) <= 0.05 * f64::from(splits), "{wrong} of {splits}");
 }

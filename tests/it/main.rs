@@ -18,6 +18,7 @@ mod critical_paths;
 mod detection;
 mod event_loops;
 mod exports;
+mod finding_parts;
 mod gecko;
 #[path = "../generator/mod.rs"]
 mod generator;
