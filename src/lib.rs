@@ -14,23 +14,23 @@
 //! cli       ← engine report                 native only
 //! web       ← engine::protocol paint base   wasm only (web::worker also uses engine)
 //! ```
+//! The lower four are the crate `hotspan-tables` (`src/tables.rs`), which is optimised for speed where the rest is for size.
 //! Nothing below `cli` and `web` reads a clock, the file system or the environment, or prints.
 //!
 //! # How to add
-//! A format: one file in `formats/`, one line in [`formats::FORMATS`], fixtures in `tests/fixtures/ID/`.
+//! A format: one file in `formats/`, one line in [`formats::FORMATS`] (`rare`, unless most people have such files), fixtures in
+//! `tests/fixtures/ID/`.
 //! A rule: one file in `findings/`, one line in [`findings::DETECTORS`], a page in `docs/rules/`.
 //! A view: a message in `engine/protocol/`, its answer in `engine/views/`, its picture in `paint/` and `web/ui/`.
 
-pub mod analysis;
-pub mod base;
 #[cfg(not(target_arch = "wasm32"))]
 #[allow(clippy::print_stdout, clippy::print_stderr)]
 pub mod cli;
 pub mod engine;
 pub mod findings;
-pub mod formats;
-pub mod model;
 pub mod paint;
 pub mod report;
 #[cfg(target_arch = "wasm32")]
 pub mod web;
+
+pub use hotspan_tables::{analysis, base, formats, model};

@@ -230,7 +230,7 @@ pub fn stack_path(session: &Session, stack: StackId) -> Vec<FuncId> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::weights::tests::drawn;
+    use super::super::drawn_stacks::drawn;
     use super::*;
     use expect_test::expect;
 

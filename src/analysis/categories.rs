@@ -5,10 +5,10 @@
 //! (its names are generic) needs the function's own binary or file to belong to that runtime.
 
 use crate::base::ids::FuncId;
+use crate::base::patterns::Patterns;
 use crate::model::Session;
 use crate::model::profile::Profile;
 use crate::model::symbols::FUNC_KERNEL;
-use regex::bytes::{RegexSet, RegexSetBuilder};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -96,13 +96,13 @@ struct Group {
     weak: bool,
     patterns: Vec<String>,
     bits: Vec<u64>,
-    compiled: OnceLock<RegexSet>,
+    compiled: OnceLock<Patterns>,
 }
 
 impl Group {
     fn hits(&self, text: &str) -> u64 {
         let set = self.compiled.get_or_init(|| compile(&self.patterns));
-        set.matches(text.as_bytes()).into_iter().fold(0, |bits, i| bits | self.bits[i])
+        set.matches(text.as_bytes()).fold(0, |bits, i| bits | self.bits[i])
     }
 }
 
@@ -110,14 +110,14 @@ struct Taxonomy {
     order: Vec<String>,
     groups: Vec<Group>,
     /// Patterns that show a runtime: by symbol, binary, thread name, file.
-    detect: [(Vec<usize>, RegexSet); 4],
+    detect: [(Vec<usize>, Patterns); 4],
     /// Names of the runtimes that can be detected.
     known: Vec<String>,
 }
 
 /// A set that does not compile would be empty; a test compiles every pattern.
-fn compile(patterns: &[String]) -> RegexSet {
-    RegexSetBuilder::new(patterns).unicode(false).size_limit(64 << 20).dfa_size_limit(8 << 20).build().unwrap_or_default()
+fn compile(patterns: &[String]) -> Patterns {
+    Patterns::new(patterns).unwrap_or_default()
 }
 
 fn taxonomy() -> &'static Taxonomy {
@@ -161,7 +161,7 @@ fn taxonomy() -> &'static Taxonomy {
     })
 }
 
-/// Compiles all patterns, which a page does while it waits for its first file: cold code takes a fifth of a second for it.
+/// Compiles all patterns, which a page does while it waits for its first file.
 pub fn warm() {
     for group in &taxonomy().groups {
         group.hits("main.main");
@@ -286,7 +286,7 @@ fn belongs(group: &Group, dso: &str, file: &str) -> bool {
     }
     let shows = |by: usize, text: &str| {
         let (of, set) = &t.detect[by];
-        set.matches(text.as_bytes()).into_iter().any(|hit| group.runtimes.contains(&of[hit]))
+        set.matches(text.as_bytes()).any(|hit| group.runtimes.contains(&of[hit]))
     };
     let detectable = [1, 3].iter().any(|by| t.detect[*by].0.iter().any(|r| group.runtimes.contains(r)));
     !detectable || shows(1, dso) || shows(3, file)
@@ -329,7 +329,7 @@ pub fn symbol(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::weights::tests::drawn;
+    use super::super::drawn_stacks::drawn;
     use super::*;
 
     #[test]
@@ -340,7 +340,7 @@ mod tests {
             assert!(file.order.contains(category), "{category} has no place in the order");
             for rule in rules {
                 assert!(SCOPES.iter().any(|(_, word)| *word == rule.scope), "{category}: scope {}", rule.scope);
-                assert!(RegexSetBuilder::new([&rule.re]).unicode(false).build().is_ok(), "{category}: {}", rule.re);
+                assert!(Patterns::new(&[&rule.re]).is_some(), "{category}: {}", rule.re);
                 used += 1;
             }
         }
@@ -351,6 +351,48 @@ mod tests {
         }
         assert_eq!(t.detect.iter().map(|d| d.0.len()).filter(|n| *n == 0).count(), 0);
         assert!(names().len() <= 64);
+    }
+
+    /// Names and paths for every category, from the taxonomy itself: what a pattern spells, with ends cut and things added.
+    fn spelled() -> Vec<String> {
+        let file: File = serde_json::from_str(TAXONOMY).unwrap();
+        let mut out = Vec::new();
+        for rule in file.rules.values().flatten() {
+            for piece in rule.re.split(|c| "|()^$?*+".contains(c)).step_by(7) {
+                let plain = piece.replace("\\w", "x").replace("[.:]", ".").replace("[./]", "/").replace('\\', "");
+                for text in
+                    [plain.clone(), format!("{plain}_x"), format!("x{plain}"), format!("/{plain}/y.py"), format!("{plain} (a/json/b.py:3)")]
+                {
+                    out.push(text.clone());
+                    out.push(format!("{}::{text}<T>", out.len() % 7));
+                    out.push(text.get(..text.len() / 2).unwrap_or("").to_string());
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn patterns_hit_what_the_regex_crate_says() {
+        let texts = spelled();
+        let t = taxonomy();
+        let groups = t.groups.iter().map(|g| &g.patterns);
+        let file: File = serde_json::from_str(TAXONOMY).unwrap();
+        let detect: Vec<String> =
+            file.runtime_detect.values().flat_map(|d| [&d.symbol, &d.dso, &d.comm, &d.file]).filter(|p| !p.is_empty()).cloned().collect();
+        let mut hits = 0;
+        for patterns in groups.chain([&detect]) {
+            let reference = regex::bytes::RegexSetBuilder::new(patterns).unicode(false).size_limit(64 << 20).build().unwrap();
+            let own = compile(patterns);
+            assert_eq!(own.len(), patterns.len());
+            for text in &texts {
+                let (own, theirs): (Vec<usize>, Vec<usize>) =
+                    (own.matches(text.as_bytes()).collect(), reference.matches(text.as_bytes()).into_iter().collect());
+                assert_eq!(own, theirs, "{text}");
+                hits += own.len();
+            }
+        }
+        assert!(texts.len() > 3_000 && hits > 2_000, "{} texts, {hits} hits", texts.len());
     }
 
     #[test]

@@ -272,8 +272,8 @@ impl FlameBoxes {
 #[cfg(test)]
 mod tests {
     use super::super::call_tree::{Order, call_tree};
+    use super::super::drawn_stacks::drawn;
     use super::super::weights::Selection;
-    use super::super::weights::tests::drawn;
     use super::*;
     use expect_test::expect;
 

@@ -207,7 +207,7 @@ impl Drawing {
 
 #[cfg(test)]
 mod tests {
-    use super::super::weights::tests::{drawn, push_stack};
+    use super::super::drawn_stacks::{drawn, push_stack};
     use super::*;
     use crate::base::ids::ThreadId;
     use crate::model::profile::{SliceTable, Thread};

@@ -266,7 +266,7 @@ pub fn printable(session: &Session, e: &Entry) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::weights::tests::drawn;
+    use super::super::drawn_stacks::drawn;
     use super::super::weights::{Selection, weights};
     use super::*;
 

@@ -43,7 +43,7 @@ pub fn whole(session: &Session, p: &Profile, value: usize, counts: impl Fn(usize
 
 #[cfg(test)]
 mod tests {
-    use super::super::weights::tests::drawn;
+    use super::super::drawn_stacks::drawn;
     use super::*;
 
     #[test]

@@ -9,8 +9,12 @@ pub mod clipped;
 pub mod clock_skew;
 pub mod critical_path;
 pub mod critical_profile;
-#[cfg(test)]
+#[cfg(any(test, feature = "drawn"))]
+#[allow(clippy::unwrap_used)]
 pub mod drawn;
+#[cfg(any(test, feature = "drawn"))]
+#[allow(clippy::unwrap_used)]
+pub mod drawn_stacks;
 pub mod flame;
 pub mod flame_chart;
 pub mod functions;

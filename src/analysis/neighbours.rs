@@ -95,7 +95,7 @@ pub fn heaviest_path(session: &Session, tree: &CallTree, func: FuncId) -> Vec<St
 #[cfg(test)]
 mod tests {
     use super::super::call_tree::{Order, call_tree};
-    use super::super::weights::tests::drawn;
+    use super::super::drawn_stacks::drawn;
     use super::super::weights::{Selection, weights};
     use super::*;
 

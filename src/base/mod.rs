@@ -8,6 +8,8 @@ pub mod labels;
 pub mod memory;
 pub mod pack;
 pub mod path;
+pub mod pattern_syntax;
+pub mod patterns;
 pub mod protobuf;
 pub mod quantity;
 pub mod significance;

@@ -1,5 +1,6 @@
 //! The engine: one session, requests in, responses out. The same in the page's worker and in the native command.
 
+pub mod carried;
 pub mod parts;
 pub mod preview;
 pub mod protocol;

@@ -143,7 +143,7 @@ fn judge(c: &ProfileComparison, limits: Limits) -> (Vec<bool>, usize) {
 mod tests {
     use super::super::compare_profiles::compare;
     use super::*;
-    use crate::analysis::weights::tests::drawn;
+    use crate::analysis::drawn_stacks::drawn;
 
     /// One line per box: `name[start..end]`, events of the other side, change in percentage points, `!` if certain.
     fn shown(baseline: &str, candidate: &str, side: usize) -> Vec<String> {

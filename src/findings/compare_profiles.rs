@@ -426,7 +426,7 @@ pub fn explaining_path(c: &ProfileComparison, name: StringId) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::weights::tests::drawn;
+    use crate::analysis::drawn_stacks::drawn;
 
     fn changes(baseline: &str, candidate: &str) -> Vec<String> {
         let (b, c) = (drawn(baseline), drawn(candidate));

@@ -350,7 +350,7 @@ pub(super) fn mask_trait(name: &str) -> u64 {
 mod tests {
     use super::super::partition::APPLICATION;
     use super::*;
-    use crate::analysis::weights::tests::drawn;
+    use crate::analysis::drawn_stacks::drawn;
     use crate::base::ids::ProfileId;
 
     fn parts(text: &str) -> Vec<(&'static str, i64)> {

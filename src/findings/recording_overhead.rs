@@ -82,7 +82,7 @@ fn observed(active: &Active<'_>) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::weights::tests::drawn;
+    use crate::analysis::drawn_stacks::drawn;
     use crate::base::ids::ProfileId;
 
     #[test]

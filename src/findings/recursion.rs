@@ -246,7 +246,7 @@ fn describe(cx: &Context<'_>, active: &Active<'_>, c: Cycle) -> Option<Finding> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::weights::tests::drawn;
+    use crate::analysis::drawn_stacks::drawn;
     use crate::base::ids::ProfileId;
 
     /// Cycle, events, repetitions, most.

@@ -1,10 +1,11 @@
 //! From a file's bytes to recognised formats: unwrapping, walking archives, sniffing, reading, and the ledgers.
 
 use super::archive::{self, Kind, Member, Walk};
+use super::carried::{self, Carried};
 use super::stream::{Counting, Damages, Peeked, Watched, buffered};
-use super::unwrap::{HEAD_BYTES, wrapping};
+use super::unwrap::{HEAD_BYTES, wrapping, wrapping_among};
 use super::{
-    FORMATS, Format, Import, ImportError, LONG_PREFIX_BYTES, Limits, PREFIX_BYTES, Prefix, Progress, Sniff, describe_start, detect,
+    Format, Import, ImportError, LONG_PREFIX_BYTES, Limits, PREFIX_BYTES, Prefix, Progress, Sniff, describe_start, detect_among,
     unsupported,
 };
 use crate::base::ids::SourceId;
@@ -66,8 +67,12 @@ impl Opener<'_> {
                     return self.failed(name, size, container, &ImportError::TooLarge(sentence));
                 }
                 container.push(wrapping.name.to_string());
+                let Some(inner) = wrapping.open(Box::new(stream)) else {
+                    carried::ask();
+                    return self.failed(name, size, container, &not_carried(wrapping.name));
+                };
                 let unwrapped = Watched {
-                    inner: wrapping.open(Box::new(stream)),
+                    inner,
                     code: wrapping.damaged,
                     damages: self.damages.clone(),
                     out: 0,
@@ -80,7 +85,11 @@ impl Opener<'_> {
             }
             if let Some(kind) = archive::archive(head) {
                 container.push(kind.to_string());
-                return self.archive(name, size, container, &mut *archive::open(kind, Box::new(stream)));
+                let Some(open) = carried::carried().archive else {
+                    carried::ask();
+                    return self.failed(name, size, container, &not_carried(kind));
+                };
+                return self.archive(name, size, container, &mut *open(kind, Box::new(stream)));
             }
             if let Some(big_endian) = super::utf16::mark(head) {
                 container.push("utf-16".to_string());
@@ -242,21 +251,62 @@ impl Opener<'_> {
     }
 }
 
-fn recognise_and_read(import: &mut Import<'_>, input: &mut Peeked<'_>) -> (Option<&'static dyn Format>, Result<(), ImportError>) {
-    let (mut found, mut marked) = (None, 0);
+fn not_carried(what: &str) -> ImportError {
+    ImportError::Unsupported(format!("{what} is not read by this part of hotspan."))
+}
+
+/// What is known of the start of a source.
+struct Start {
+    /// The format and how sure it is.
+    found: Option<(&'static dyn Format, Sniff)>,
+    /// Bytes of a byte order mark.
+    marked: usize,
+}
+
+fn recognise(formats: &[&'static dyn Format], input: &mut Peeked<'_>) -> std::io::Result<Start> {
+    let mut start = Start { found: None, marked: 0 };
     for length in [PREFIX_BYTES, LONG_PREFIX_BYTES] {
-        let head = match input.peek(length) {
-            Ok(head) => head,
-            Err(e) => return (None, Err(e.into())),
-        };
+        let head = input.peek(length)?;
         let complete = head.len() < length;
-        let start = strip_mark(head);
-        marked = head.len() - start.len();
-        found = detect(&Prefix { bytes: start, complete });
-        if found.is_some() || complete {
+        let bytes = strip_mark(head);
+        start.marked = head.len() - bytes.len();
+        start.found = detect_among(formats, &Prefix { bytes, complete });
+        if start.found.is_some() || complete {
             break;
         }
     }
+    Ok(start)
+}
+
+/// Whether these bytes are something that a build with these parts recognises and cannot read. Looks at the start only, through
+/// the same wrappings and in the same order as [`open`] does.
+pub fn asks_for_more(carried: &Carried, reader: Box<dyn Read>) -> bool {
+    let mut stream = Peeked::new(buffered(reader));
+    for _ in 0..=MAX_LAYERS {
+        let Ok(head) = stream.peek(HEAD_BYTES) else { return false };
+        if let Some(wrapping) = wrapping_among(carried.wrappings, head) {
+            let Some(inner) = wrapping.open(Box::new(stream)) else { return true };
+            let (damages, consumed, ratio) = (Damages::default(), Rc::default(), Limits::default().max_inflate_ratio);
+            let unwrapped = Watched { inner, code: wrapping.damaged, damages, out: 0, consumed, ratio, ended: false };
+            stream = Peeked::new(buffered(Box::new(unwrapped)));
+            continue;
+        }
+        if archive::archive(head).is_some() {
+            return carried.archive.is_none();
+        }
+        if let Some(big_endian) = super::utf16::mark(head) {
+            stream = Peeked::new(Box::new(BufReader::new(super::utf16::Utf16Reader::new(stream, big_endian))));
+        }
+        return recognise(carried.formats, &mut stream).is_ok_and(|start| start.found.is_some_and(|(format, _)| !format.is_carried()));
+    }
+    false
+}
+
+fn recognise_and_read(import: &mut Import<'_>, input: &mut Peeked<'_>) -> (Option<&'static dyn Format>, Result<(), ImportError>) {
+    let Start { found, marked } = match recognise(carried::carried().formats, input) {
+        Ok(start) => start,
+        Err(e) => return (None, Err(e.into())),
+    };
     let start = match input.peek(PREFIX_BYTES) {
         Ok(head) => strip_mark(head),
         Err(e) => return (None, Err(e.into())),
@@ -281,7 +331,7 @@ fn recognise_and_read(import: &mut Import<'_>, input: &mut Peeked<'_>) -> (Optio
 
 /// A format by id, for tests and for a user's override.
 pub fn format_by_id(id: &str) -> Option<&'static dyn Format> {
-    FORMATS.iter().copied().find(|f| f.id() == id)
+    carried::carried().formats.iter().copied().find(|f| f.id() == id)
 }
 
 fn strip_mark(bytes: &[u8]) -> &[u8] {

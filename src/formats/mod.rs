@@ -5,6 +5,7 @@ pub mod art_calls;
 pub mod art_trace;
 pub mod call_graph;
 pub mod callgrind;
+pub mod carried;
 pub mod chrome_async;
 pub mod chrome_nest;
 pub mod chrome_profiles;
@@ -141,56 +142,68 @@ use crate::model::diagnostics::{At, DiagnosticCode, excerpt};
 use crate::model::ledger::{Choice, Ledger};
 use std::io::BufRead;
 
-/// Every format, in order of preference where two are equally sure.
-pub const FORMATS: &[&dyn Format] = &[
+/// Makes the registry: each line is a format and whether the page's first module reads it (`core`) or sends for the whole one
+/// (`rare`).
+macro_rules! registry {
+    (@core core $format:path) => { &$format };
+    (@core rare $format:path) => { &carried::Rare($format) };
+    ($($kind:ident $format:path),* $(,)?) => {
+        /// Every format, in order of preference where two are equally sure.
+        pub const FORMATS: &[&dyn Format] = &[$(&$format),*];
+        /// The same list as the page's first module has it: what is rare is recognised and not read.
+        pub(crate) const CORE: &[&dyn Format] = &[$(registry!(@core $kind $format)),*];
+    };
+}
+
+registry![
     // Profiles.
-    &pprof::Pprof,
-    &perf_data::PerfData,
-    &pprof_legacy::PprofLegacy,
-    &perf_script::PerfScript,
-    &folded::Folded,
-    &cpuprofile::CpuProfile,
-    &heapprofile::HeapProfile,
-    &callgrind::Callgrind,
-    &dhat::Dhat,
-    &dtrace::Dtrace,
-    &jfr::Jfr,
-    &speedscope::Speedscope,
-    &gecko::Gecko,
-    &otlp_profiles::OtlpProfiles,
-    &macos_sample::MacosSample,
-    &art_trace::ArtTrace,
-    &pmcstat::Pmcstat,
-    &instruments::Instruments,
-    &xctrace::Xctrace,
-    &vtune::Vtune,
-    &vsprof::Vsprof,
-    &ghc_prof::GhcProf,
-    &stackprof::Stackprof,
-    &memray::Memray,
-    &tracemalloc::Tracemalloc,
-    &go_dump::GoDump,
-    &java_dump::JavaDump,
-    &explain::Explain,
+    core pprof::Pprof,
+    rare perf_data::PerfData,
+    rare pprof_legacy::PprofLegacy,
+    core perf_script::PerfScript,
+    core folded::Folded,
+    core cpuprofile::CpuProfile,
+    rare heapprofile::HeapProfile,
+    rare callgrind::Callgrind,
+    rare dhat::Dhat,
+    rare dtrace::Dtrace,
+    rare jfr::Jfr,
+    rare speedscope::Speedscope,
+    rare gecko::Gecko,
+    rare otlp_profiles::OtlpProfiles,
+    rare macos_sample::MacosSample,
+    rare art_trace::ArtTrace,
+    rare pmcstat::Pmcstat,
+    rare instruments::Instruments,
+    rare xctrace::Xctrace,
+    rare vtune::Vtune,
+    rare vsprof::Vsprof,
+    rare ghc_prof::GhcProf,
+    rare stackprof::Stackprof,
+    rare memray::Memray,
+    rare tracemalloc::Tracemalloc,
+    rare go_dump::GoDump,
+    rare java_dump::JavaDump,
+    rare explain::Explain,
     // Timelines.
-    &chrome_trace::ChromeTrace,
+    core chrome_trace::ChromeTrace,
     // Traces.
-    &otlp::Otlp,
-    &otlp_proto::OtlpProto,
-    &jaeger::Jaeger,
-    &jaeger_es::JaegerEs,
-    &jaeger_proto::JaegerProto,
-    &zipkin::Zipkin,
-    &zipkin_v1::ZipkinV1,
-    &xray::Xray,
-    &datadog::Datadog,
-    &otel_python::OtelPython,
-    &otel_go::OtelGo,
+    core otlp::Otlp,
+    rare otlp_proto::OtlpProto,
+    core jaeger::Jaeger,
+    rare jaeger_es::JaegerEs,
+    rare jaeger_proto::JaegerProto,
+    core zipkin::Zipkin,
+    rare zipkin_v1::ZipkinV1,
+    rare xray::Xray,
+    rare datadog::Datadog,
+    rare otel_python::OtelPython,
+    rare otel_go::OtelGo,
     // Names for addresses.
-    &elf::Elf,
-    &jitdump::JitDump,
-    &symbol_text::Kallsyms,
-    &symbol_text::PerfMap,
+    rare elf::Elf,
+    rare jitdump::JitDump,
+    rare symbol_text::Kallsyms,
+    rare symbol_text::PerfMap,
 ];
 
 /// A file format.
@@ -214,6 +227,10 @@ pub trait Format: Sync {
     /// How its files are read in parts; `None` for formats whose files cannot be cut.
     fn in_parts(&self) -> Option<&'static dyn parts::InParts> {
         None
+    }
+    /// Whether this build reads it. What is not is recognised all the same; see [`carried`].
+    fn is_carried(&self) -> bool {
+        true
     }
 }
 
@@ -307,7 +324,7 @@ impl std::fmt::Display for ImportError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             ImportError::Unrecognized { start } => {
-                let names: Vec<&str> = FORMATS.iter().map(|f| f.name()).collect();
+                let names: Vec<&str> = carried::carried().formats.iter().map(|f| f.name()).collect();
                 write!(
                     f,
                     "no format recognises it; it starts with {start}. Accepted: {}; wrapped by gzip, zlib, zstd or lz4, or in a zip or tar archive.",
@@ -395,8 +412,13 @@ impl Import<'_> {
 
 /// The format of a file and how sure it is: the surest, the first of equals.
 pub fn detect(prefix: &Prefix<'_>) -> Option<(&'static dyn Format, Sniff)> {
+    detect_among(carried::carried().formats, prefix)
+}
+
+/// As [`detect`], among these.
+pub fn detect_among(formats: &[&'static dyn Format], prefix: &Prefix<'_>) -> Option<(&'static dyn Format, Sniff)> {
     let mut best: Option<(&'static dyn Format, Sniff)> = None;
-    for format in FORMATS {
+    for format in formats {
         let sniff = format.sniff(prefix);
         if sniff > Sniff::No && best.is_none_or(|(_, sure)| sniff > sure) {
             best = Some((*format, sniff));

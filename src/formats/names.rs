@@ -1,5 +1,6 @@
 //! Function names as `go tool pprof` shows them: demangled without parameters and template arguments.
 
+use super::carried;
 use cpp_demangle::{DemangleOptions, Symbol};
 use std::borrow::Cow;
 
@@ -23,8 +24,27 @@ pub fn full_name(system_name: &str) -> String {
     if let Ok(rust) = rustc_demangle::try_demangle(system_name) {
         return format!("{rust:#}");
     }
-    let symbol = if system_name.len() > LONGEST { None } else { Symbol::new(system_name).ok() };
-    symbol.and_then(|s| s.demangle(&DemangleOptions::new()).ok()).unwrap_or_else(|| system_name.to_string())
+    carried_cpp(system_name, true).unwrap_or_else(|| system_name.to_string())
+}
+
+/// The name of a C++ symbol, with parameters and return type or without; `None` when it is none.
+pub fn cpp(symbol: &str, parameters: bool) -> Option<String> {
+    if symbol.len() > LONGEST {
+        return None;
+    }
+    let options = DemangleOptions::new();
+    let options = if parameters { options } else { options.no_params().no_return_type() };
+    Symbol::new(symbol).ok()?.demangle(&options).ok()
+}
+
+fn carried_cpp(symbol: &str, parameters: bool) -> Option<String> {
+    match carried::carried().cpp {
+        Some(cpp) => cpp(symbol, parameters),
+        None => {
+            carried::ask();
+            None
+        }
+    }
 }
 
 /// The library recurses over the name; its own limit is low enough for wasm's stack, names of this length are not symbols.
@@ -43,12 +63,7 @@ pub fn demangle(name: &str) -> Option<String> {
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return Some(format!("{rust:#}"));
     }
-    let options = DemangleOptions::new().no_params().no_return_type();
-    if name.len() > LONGEST {
-        return None;
-    }
-    let full = Symbol::new(name).ok()?.demangle(&options).ok()?;
-    Some(remove_templates(&full))
+    Some(remove_templates(&carried_cpp(name, false)?))
 }
 
 /// The names of a function whose symbol is known.

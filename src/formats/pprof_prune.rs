@@ -1,21 +1,38 @@
 //! drop_frames and keep_frames of pprof.
 
+use super::carried;
+
+/// Whether a name matches.
+pub type Matcher = Box<dyn Fn(&str) -> bool>;
+
 /// drop_frames and keep_frames: anchored patterns on simplified names (google/pprof profile/prune.go).
 pub struct Pruner {
-    drop: regex::Regex,
-    keep: Option<regex::Regex>,
+    drop: Matcher,
+    keep: Option<Matcher>,
+}
+
+/// A pattern of a file as a matcher of whole names; `None` when it is none.
+pub fn anchored(pattern: &str) -> Option<Matcher> {
+    let compiled = regex::Regex::new(&format!("^({pattern})$")).ok()?;
+    Some(Box::new(move |name| compiled.is_match(name)))
 }
 
 impl Pruner {
     /// Compiles the patterns; `None` without a usable drop pattern.
     pub fn new(drop: &str, keep: &str) -> Option<Pruner> {
-        let compile = |text: &str| (!text.is_empty()).then(|| regex::Regex::new(&format!("^({text})$")).ok()).flatten();
-        Some(Pruner { drop: compile(drop)?, keep: compile(keep) })
+        if drop.is_empty() {
+            return None;
+        }
+        let Some(compile) = carried::carried().pattern else {
+            carried::ask();
+            return None;
+        };
+        Some(Pruner { drop: compile(drop)?, keep: if keep.is_empty() { None } else { compile(keep) } })
     }
     /// Whether a function of this name is dropped.
     pub fn drops(&self, name: &str) -> bool {
         let name = simplify(name);
-        !name.is_empty() && self.drop.is_match(name) && !self.keep.as_ref().is_some_and(|keep| keep.is_match(name))
+        !name.is_empty() && (self.drop)(name) && !self.keep.as_ref().is_some_and(|keep| keep(name))
     }
 }
 

@@ -4,6 +4,7 @@
 //! The stacks of a profile as they were read are kept beside the named ones, so that a file that comes later changes the names
 //! as if it had come first.
 
+use super::carried::carried;
 use super::dwarf;
 use super::names::{self, Named};
 use super::symbol_match::{Matcher, Owner};
@@ -21,18 +22,26 @@ const FORMATS: [&str; 2] = ["perf-data", "perf-script"];
 /// Names what can be named, and says in the ledgers what could not.
 pub fn symbolize(session: &mut Session) {
     let files = std::mem::take(&mut session.symbol_files);
-    unwind_stacks::forget(session);
-    for p in 0..session.profiles.len() {
-        unwind_stacks::unwind(session, p, &files);
-    }
-    for p in 0..session.profiles.len() {
-        if FORMATS.contains(&session.profiles[p].format) && !files.is_empty() {
-            symbolize_profile(session, p, &files);
-        }
+    // A build that reads no symbol files has nothing that they could name.
+    if let Some(by_files) = carried().symbols {
+        by_files(session, &files);
     }
     super::symbol_report::report(session, &files);
     super::code_loops::find(session, &files);
     session.symbol_files = files;
+}
+
+/// Unwinds copied stacks and names addresses.
+pub fn by_files(session: &mut Session, files: &[SymbolFile]) {
+    unwind_stacks::forget(session);
+    for p in 0..session.profiles.len() {
+        unwind_stacks::unwind(session, p, files);
+    }
+    for p in 0..session.profiles.len() {
+        if FORMATS.contains(&session.profiles[p].format) && !files.is_empty() {
+            symbolize_profile(session, p, files);
+        }
+    }
 }
 
 fn symbolize_profile(session: &mut Session, p: usize, files: &[SymbolFile]) {

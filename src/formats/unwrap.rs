@@ -1,5 +1,6 @@
 //! Wrappings of one stream: gzip, zlib, zstd and lz4, told by their first bytes and taken off as the bytes come.
 
+use super::carried::carried;
 use super::zstd::Zstd;
 use crate::model::diagnostics::{DiagnosticCode, Level};
 use std::io::{BufRead, Read};
@@ -11,13 +12,15 @@ pub struct Wrapping {
     /// What damage of it is called.
     pub damaged: DiagnosticCode,
     starts: fn(&[u8]) -> bool,
-    open: for<'a> fn(Box<dyn BufRead + 'a>) -> Box<dyn Read + 'a>,
+    open: Option<Open>,
 }
 
+type Open = for<'a> fn(Box<dyn BufRead + 'a>) -> Box<dyn Read + 'a>;
+
 impl Wrapping {
-    /// The bytes in it.
-    pub fn open<'a>(&self, wrapped: Box<dyn BufRead + 'a>) -> Box<dyn Read + 'a> {
-        (self.open)(wrapped)
+    /// The bytes in it; `None` when this build has no decoder.
+    pub fn open<'a>(&self, wrapped: Box<dyn BufRead + 'a>) -> Option<Box<dyn Read + 'a>> {
+        self.open.map(|open| open(wrapped))
     }
 }
 
@@ -25,39 +28,47 @@ const fn damaged(code: &'static str, message: &'static str) -> DiagnosticCode {
     DiagnosticCode { code, level: Level::DataLoss, message }
 }
 
-const WRAPPINGS: &[Wrapping] = &[
-    Wrapping {
-        name: "gzip",
-        damaged: damaged("container/gzip-damaged", "The gzip stream is cut or damaged; what could be inflated was read."),
-        starts: |head| head.starts_with(&[0x1f, 0x8b]),
-        open: |wrapped| Box::new(flate2::bufread::MultiGzDecoder::new(wrapped)),
-    },
-    Wrapping {
-        name: "zstd",
-        damaged: damaged("container/zstd-damaged", "The zstd stream is cut or damaged; what could be decoded was read."),
-        starts: is_zstd,
-        open: |wrapped| Box::new(Zstd::new(wrapped)),
-    },
-    Wrapping {
-        name: "lz4",
-        damaged: damaged("container/lz4-damaged", "The lz4 stream is cut or damaged; what could be decoded was read."),
-        starts: |head| head.starts_with(b"\x04\x22\x4d\x18"),
-        open: |wrapped| Box::new(lz4_flex::frame::FrameDecoder::new(wrapped)),
-    },
-    Wrapping {
-        name: "zlib",
-        damaged: damaged("container/zlib-damaged", "The zlib stream is cut or damaged; what could be inflated was read."),
-        starts: is_zlib,
-        open: |wrapped| Box::new(flate2::bufread::ZlibDecoder::new(wrapped)),
-    },
-];
+const GZIP: Wrapping = Wrapping {
+    name: "gzip",
+    damaged: damaged("container/gzip-damaged", "The gzip stream is cut or damaged; what could be inflated was read."),
+    starts: |head| head.starts_with(&[0x1f, 0x8b]),
+    open: Some(|wrapped| Box::new(flate2::bufread::MultiGzDecoder::new(wrapped))),
+};
+const ZSTD: Wrapping = Wrapping {
+    name: "zstd",
+    damaged: damaged("container/zstd-damaged", "The zstd stream is cut or damaged; what could be decoded was read."),
+    starts: is_zstd,
+    open: Some(|wrapped| Box::new(Zstd::new(wrapped))),
+};
+const LZ4: Wrapping = Wrapping {
+    name: "lz4",
+    damaged: damaged("container/lz4-damaged", "The lz4 stream is cut or damaged; what could be decoded was read."),
+    starts: |head| head.starts_with(b"\x04\x22\x4d\x18"),
+    open: Some(|wrapped| Box::new(lz4_flex::frame::FrameDecoder::new(wrapped))),
+};
+const ZLIB: Wrapping = Wrapping {
+    name: "zlib",
+    damaged: damaged("container/zlib-damaged", "The zlib stream is cut or damaged; what could be inflated was read."),
+    starts: is_zlib,
+    open: Some(|wrapped| Box::new(flate2::bufread::ZlibDecoder::new(wrapped))),
+};
+
+/// Every wrapping.
+pub const WRAPPINGS: &[Wrapping] = &[GZIP, ZSTD, LZ4, ZLIB];
+/// The same list as the page's first module has it, with the decoders that most files need.
+pub const FIRST: &[Wrapping] = &[GZIP, Wrapping { open: None, ..ZSTD }, Wrapping { open: None, ..LZ4 }, ZLIB];
 
 /// Bytes of a stream's head that [`wrapping`] and the archives want to see.
 pub const HEAD_BYTES: usize = 1024;
 
 /// The wrapping that a stream begins with.
 pub fn wrapping(head: &[u8]) -> Option<&'static Wrapping> {
-    WRAPPINGS.iter().find(|w| (w.starts)(head))
+    wrapping_among(carried().wrappings, head)
+}
+
+/// As [`wrapping`], among these.
+pub fn wrapping_among(wrappings: &'static [Wrapping], head: &[u8]) -> Option<&'static Wrapping> {
+    wrappings.iter().find(|w| (w.starts)(head))
 }
 
 /// A frame, or a skippable frame with a frame behind it (what parallel compressors write).

@@ -133,7 +133,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::weights::tests::drawn;
+    use crate::analysis::drawn_stacks::drawn;
     use crate::findings::compare_flame::boxes;
     use crate::findings::compare_profiles::{Limits, compare};
 

@@ -26,6 +26,10 @@ pub enum Event {
     Settings(SettingsFile),
     /// The worker died: a sentence.
     Crashed(String),
+    /// The files of the drop need the whole module, which the next worker has: everything is to be opened again.
+    Asks,
+    /// The whole module could not be had: a sentence.
+    Unavailable(String),
 }
 
 type Answer = Box<dyn FnOnce(Result<Slabs, Failure>)>;
@@ -37,6 +41,8 @@ struct Inner {
     handlers: RefCell<Vec<Handler<MessageEvent>>>,
     errors: RefCell<Vec<Handler<ErrorEvent>>>,
     ready: Cell<bool>,
+    /// Whether workers are started with the whole module.
+    whole: Cell<bool>,
     next: Cell<u32>,
     waiting: RefCell<BTreeMap<u32, Answer>>,
     unsent: RefCell<Vec<Object>>,
@@ -65,6 +71,7 @@ impl Client {
             handlers: RefCell::default(),
             errors: RefCell::default(),
             ready: Cell::new(false),
+            whole: Cell::new(false),
             next: Cell::new(1),
             waiting: RefCell::default(),
             unsent: RefCell::default(),
@@ -77,7 +84,7 @@ impl Client {
     }
 
     fn start(&self) {
-        let Some(worker) = new_worker() else {
+        let Some(worker) = new_worker(self.0.whole.get()) else {
             self.0.events.emit(Event::Crashed("this browser refuses to start a worker".to_string()));
             return;
         };
@@ -130,6 +137,12 @@ impl Client {
             if all {
                 *self.0.pool.borrow_mut() = None;
             }
+        } else if get(data, "asks").is_truthy() {
+            self.0.whole.set(true);
+            self.0.events.emit(Event::Asks);
+        } else if let Some(why) = get(data, "unavailable").as_string() {
+            self.0.whole.set(false);
+            self.0.events.emit(Event::Unavailable(why));
         } else if let Some(text) = get(data, "crash").as_string() {
             self.crashed(&text);
         } else if let Some(id) = get(data, "id").as_f64() {
@@ -148,7 +161,7 @@ impl Client {
     fn split(&self, plan: &str, index: usize, parts: usize) {
         let Some(file) = self.0.files.borrow().get(index).cloned() else { return };
         let client = self.clone();
-        let pool = Pool::start(plan, file, index, parts, move |helper, said| client.helper(helper, said));
+        let pool = Pool::start(self.0.whole.get(), plan, file, index, parts, move |helper, said| client.helper(helper, said));
         if pool.is_empty() {
             return self.crashed("this browser refuses to start a worker");
         }
@@ -242,6 +255,11 @@ impl Client {
         let message = Object::new();
         set(&message, "keep", &JsValue::TRUE);
         self.send(message);
+    }
+
+    /// No file is open any more that needs the whole module.
+    pub fn forget_whole(&self) {
+        self.0.whole.set(false);
     }
 
     /// Ends the worker with everything that it holds and starts an empty one.

@@ -1,4 +1,4 @@
-//! The page and its worker: one wasm, told apart by the global scope.
+//! The page and its worker.
 
 pub mod client;
 pub mod dom;
@@ -13,16 +13,19 @@ pub mod worker;
 
 use wasm_bindgen::JsCast;
 
-/// Starts the page in a window, the worker loop in a worker.
+/// Starts the page in a window; everything else is asked of workers.
+pub fn start_page() {
+    if let Some(root) = dom::document().get_element_by_id("app") {
+        root.set_inner_html("");
+        yew::Renderer::<ui::App>::with_root(root).render();
+    }
+}
+
+/// The page and its worker in one module that carries everything, told apart by the global scope: what Trunk builds.
 pub fn start() {
-    let global = js_sys::global();
-    match global.dyn_into::<web_sys::DedicatedWorkerGlobalScope>() {
-        Ok(scope) => worker::start(&scope),
-        Err(_) => {
-            if let Some(root) = dom::document().get_element_by_id("app") {
-                root.set_inner_html("");
-                yew::Renderer::<ui::App>::with_root(root).render();
-            }
-        }
+    if js_sys::global().has_type::<web_sys::DedicatedWorkerGlobalScope>() {
+        worker::start_whole();
+    } else {
+        start_page();
     }
 }

@@ -5,6 +5,7 @@ use super::slices::Slices;
 use super::wire::{FileProgress, set};
 use crate::base::memory;
 use crate::engine::Engine;
+use crate::engine::carried::{asked, asks_for_more, carried};
 use crate::engine::parts::{HEAD_BYTES, ImportError, Joiner, MIN_BYTES, Partial, Plan, Progress, plan, read_part};
 use crate::engine::protocol::Failure;
 use crate::engine::protocol::Request;
@@ -18,6 +19,17 @@ use web_sys::{DedicatedWorkerGlobalScope, File};
 
 /// Bytes per part: large enough that joining costs little, small enough that helpers finish at about the same time.
 const PART_BYTES: u64 = 12 << 20;
+
+/// How far the files of a drop are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// A file is read in parts, and goes on with each of them.
+    Parts,
+    /// All files are read.
+    All,
+    /// There is something that only the whole module reads; what was read so far is to be read by it again.
+    Asks,
+}
 
 /// The files of one drop.
 pub struct Opening {
@@ -49,6 +61,8 @@ impl Opening {
     /// For the files of a message.
     pub fn new(id: JsValue, files: &Array, helpers: bool, shown: bool, scope: DedicatedWorkerGlobalScope) -> Opening {
         let files = files.iter().filter_map(|file| file.dyn_into::<File>().ok()).collect();
+        // Nothing of what was done before, warming up included, is of these files.
+        asked();
         Opening { id, files, next: 0, helpers, shown, split: None, scope }
     }
 
@@ -74,11 +88,27 @@ impl Opening {
         true
     }
 
-    /// Reads files until one is to be read in parts (`false`) or all are read (`true`).
+    /// Whether there is a file that this module recognises and does not read.
     ///
     /// # Errors
     /// [`Failure`] when the browser cannot read files in a worker.
-    pub fn proceed(&mut self, engine: &mut Engine) -> Result<bool, Failure> {
+    fn asks(&self) -> Result<bool, Failure> {
+        for file in &self.files {
+            if asks_for_more(carried(), Box::new(Slices::open(file, 0)?)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads files until one is to be read in parts or all are read.
+    ///
+    /// # Errors
+    /// [`Failure`] when the browser cannot read files in a worker.
+    pub fn proceed(&mut self, engine: &mut Engine) -> Result<Step, Failure> {
+        if asked() || (self.next == 0 && self.asks()?) {
+            return Ok(Step::Asks);
+        }
         while let Some(file) = self.files.get(self.next).cloned() {
             let index = self.next;
             self.next += 1;
@@ -87,13 +117,16 @@ impl Opening {
                 continue;
             }
             if self.helpers && self.begin_split(engine, &file, index)? {
-                return Ok(false);
+                return Ok(Step::Parts);
             }
             let slices = Slices::open(&file, 0)?;
             let mut report = reporter(&self.scope, index);
             engine.open(&file.name(), file.size() as u64, Box::new(slices), &mut report);
+            if asked() {
+                return Ok(Step::Asks);
+            }
         }
-        Ok(true)
+        Ok(Step::All)
     }
 
     fn begin_split(&mut self, engine: &mut Engine, file: &File, index: usize) -> Result<bool, Failure> {
@@ -222,6 +255,7 @@ fn read_range(
 /// Why there are none.
 pub fn read_for_page(plan: &str, part: usize, file: &File, scope: &DedicatedWorkerGlobalScope) -> Result<Vec<u8>, String> {
     let plan: Plan = serde_json::from_str(plan).map_err(|e| e.to_string())?;
+    asked();
     let mut report = reporter(scope, part);
     let read = read_range(&plan, file, plan.range(part), None, &mut report).map_err(|e| e.to_string())?;
     Ok(read.pack())

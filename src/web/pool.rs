@@ -18,10 +18,11 @@ pub fn helpers() -> usize {
     if cores < 2 { 0 } else { cores.min(MAX_HELPERS) }
 }
 
-/// A worker of this page, or `None` when the browser refuses.
-pub fn new_worker() -> Option<Worker> {
+/// A worker of this page with the first or the whole module, or `None` when the browser refuses. When its module cannot be had it
+/// says so in a message, as `unavailable`.
+pub fn new_worker(whole: bool) -> Option<Worker> {
     let hotspan = get(&js_sys::global(), "hotspan");
-    let made = get(&hotspan, "newWorker").dyn_into::<Function>().and_then(|f| f.call0(&hotspan));
+    let made = get(&hotspan, "newWorker").dyn_into::<Function>().and_then(|f| f.call1(&hotspan, &JsValue::from_bool(whole)));
     made.and_then(|worker| worker.dyn_into::<Worker>()).ok()
 }
 
@@ -61,7 +62,7 @@ pub struct Pool {
 
 impl Pool {
     /// Starts the helpers. `say` is told what each of them says.
-    pub fn start(plan: &str, file: File, index: usize, parts: usize, say: impl Fn(usize, Said) + Clone + 'static) -> Pool {
+    pub fn start(whole: bool, plan: &str, file: File, index: usize, parts: usize, say: impl Fn(usize, Said) + Clone + 'static) -> Pool {
         let mut pool = Pool {
             helpers: Vec::new(),
             plan: plan.to_string(),
@@ -73,7 +74,7 @@ impl Pool {
             done: FileProgress { file: index, ..FileProgress::default() },
         };
         for number in 0..helpers().min(parts) {
-            let Some(worker) = new_worker() else { break };
+            let Some(worker) = new_worker(whole) else { break };
             let tell = say.clone();
             let message = Closure::<dyn FnMut(MessageEvent)>::new(move |e: MessageEvent| {
                 let data = e.data();

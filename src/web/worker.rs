@@ -1,11 +1,12 @@
 //! The worker: messages in, answers out. The page has one that holds the engine, and helpers that read parts of files; both
 //! run this code and differ only in what they are asked.
 
-use super::opening::{Opening, finish, read_for_page};
+use super::opening::{Opening, Step, finish, read_for_page};
 use super::wire::{get, set, to_js};
 use crate::base::memory::Budget;
 use crate::base::slabs::Slabs;
 use crate::engine::Engine;
+use crate::engine::carried::{self, Carried, asked};
 use crate::engine::protocol::{Failure, Request};
 use js_sys::{Array, Object, Uint8Array};
 use std::cell::RefCell;
@@ -22,8 +23,25 @@ struct State {
     opening: Option<Opening>,
 }
 
+/// Starts the worker loop of a module that holds what most files need.
+pub fn start_first() {
+    start_with(&carried::FIRST);
+}
+
+/// Starts the worker loop of a module that holds everything.
+pub fn start_whole() {
+    start_with(&carried::WHOLE);
+}
+
+fn start_with(carries: &'static Carried) {
+    carried::install(carries);
+    if let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() {
+        start(&scope);
+    }
+}
+
 /// Installs the message handler and says that it is there.
-pub fn start(scope: &DedicatedWorkerGlobalScope) {
+fn start(scope: &DedicatedWorkerGlobalScope) {
     std::panic::set_hook(Box::new(|info| {
         let global: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
         let object = Object::new();
@@ -60,6 +78,9 @@ fn receive(state: &mut State, data: &JsValue, scope: &DedicatedWorkerGlobalScope
             Ok(bytes) => Ok(bytes),
             Err(_) => Err(get(data, "failed").as_string().unwrap_or_default()),
         };
+        if get(data, "asks").is_truthy() {
+            return ask_for_more(state, scope);
+        }
         let State { engine, opening, .. } = state;
         if opening.as_mut().is_some_and(|o| o.part(engine, part as usize, bytes)) {
             proceed(state, scope);
@@ -90,13 +111,17 @@ fn proceed(state: &mut State, scope: &DedicatedWorkerGlobalScope) {
     let State { engine, opening, swapped } = state;
     let Some(open) = opening else { return };
     let read = open.proceed(engine);
-    if !matches!(read, Ok(false)) && std::mem::take(swapped) {
+    if !matches!(read, Ok(Step::Parts)) && std::mem::take(swapped) {
         engine.swap();
     }
     let answer = match read {
-        Ok(false) => return,
-        Ok(true) => {
+        Ok(Step::Parts) => return,
+        Ok(Step::Asks) => return ask_for_more(state, scope),
+        Ok(Step::All) => {
             finish(engine, open.count(), scope);
+            if asked() {
+                return ask_for_more(state, scope);
+            }
             engine.handle(&Request::Summary)
         }
         Err(failure) => Err(failure),
@@ -104,6 +129,14 @@ fn proceed(state: &mut State, scope: &DedicatedWorkerGlobalScope) {
     let id = open.id.clone();
     *opening = None;
     post(scope, &id, answer);
+}
+
+/// Tells the page that these files are for the whole module. It starts anew with them, so that nothing of this worker counts.
+fn ask_for_more(state: &mut State, scope: &DedicatedWorkerGlobalScope) {
+    *state = State::default();
+    let object = Object::new();
+    set(&object, "asks", &JsValue::TRUE);
+    let _ = scope.post_message(&object);
 }
 
 /// A helper's answer: the bytes of a part, transferred.
@@ -118,6 +151,7 @@ fn help(plan: &str, data: &JsValue, scope: &DedicatedWorkerGlobalScope) {
             let bytes = Uint8Array::from(&bytes[..]);
             transfer.push(&bytes.buffer());
             set(&object, "partial", &bytes);
+            set(&object, "asks", &JsValue::from_bool(asked()));
         }
         Err(why) => set(&object, "failed", &JsValue::from_str(&why)),
     }

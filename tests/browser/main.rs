@@ -15,6 +15,7 @@ mod keys;
 #[path = "../kinds.rs"]
 mod kinds;
 mod looks;
+mod modules;
 mod page;
 mod reading;
 mod same;

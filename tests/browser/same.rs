@@ -4,7 +4,7 @@ use crate::cdp::{Browser, PATIENCE};
 use crate::kinds::KINDS;
 use crate::page::{fixture, serve, single_file};
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -35,23 +35,72 @@ fn exported(browser: &mut Browser, folder: &Path) -> Vec<u8> {
     panic!("the page exported nothing");
 }
 
-fn compare(address: impl Fn() -> String) {
+/// One or more of every format, wrapping and archive that the page's first module sends on to the whole one.
+const SENT_ON: &[&str] = &[
+    "callgrind/loops.callgrind",
+    "container/bundle.tar.zst",
+    "container/bundle.zip",
+    "container/comm.txt.lz4",
+    "container/pax.tar.gz",
+    "container/two-frames.zst",
+    "datadog/shop.json",
+    "dhat/edges.json",
+    "dtrace/quiet.txt",
+    "gecko/raw.json",
+    "ghc-prof/shares.prof",
+    "ghc-prof/same.json",
+    "go-dump/debug2.txt",
+    "heapprofile/a.heapprofile",
+    "instruments/weights.txt",
+    "jaeger-es/shop.json",
+    "jaeger-proto/shop.json",
+    "java-dump/jstack.txt",
+    "jfr/chunks.jfr.gz",
+    "macos-sample/small.txt",
+    "memray/peak.csv",
+    "otel-go/shop.json",
+    "otel-python/shop.txt",
+    "otlp-profiles/shop.json",
+    "otlp-profiles/shop.pb",
+    "otlp-proto/shop.pb",
+    "perf-data/node.data.gz",
+    "perf-data/zstd.data",
+    "pg-explain/cte.json",
+    "pg-explain/cte.txt",
+    "pmcstat/small.txt",
+    "pprof-legacy/cpu-64le.prof",
+    "pprof-legacy/heap.go-debug1.txt",
+    "speedscope/events.json",
+    "stackprof/graph.json",
+    "tracemalloc/stat.txt",
+    "vsprof/sampled.csv",
+    "vtune/small.csv",
+    "xctrace/small.xml",
+    "xray/shop.json",
+    "zipkin-v1/shop.json",
+];
+
+fn fixtures(names: &[&str]) -> Vec<PathBuf> {
+    names.iter().map(|name| fixture(name)).collect()
+}
+
+/// Opens each file in the page and compares the bytes of its findings with the native command's.
+pub fn compare(address: impl Fn() -> String, files: &[PathBuf]) {
     let Some(mut browser) = Browser::start() else { return };
     let address = address();
     let folder = std::env::temp_dir().join(format!("hotspan-same-{}-{}", std::process::id(), browser.pid()));
     std::fs::create_dir_all(&folder).unwrap();
     browser.call("Page.setDownloadBehavior", json!({"behavior": "allow", "downloadPath": folder.display().to_string()}));
-    for name in KINDS {
+    for file in files {
         browser.call("Page.navigate", json!({"url": "about:blank"}));
         browser.open(&address);
-        let file = fixture(name);
-        browser.drop_files(std::slice::from_ref(&file));
+        browser.drop_files(std::slice::from_ref(file));
         browser.loaded();
-        let (page, command) = (exported(&mut browser, &folder), native(&file));
+        let (page, command) = (exported(&mut browser, &folder), native(file));
         if page != command {
             let (page, command) = (String::from_utf8_lossy(&page), String::from_utf8_lossy(&command));
             let first = page.lines().zip(command.lines()).find(|(a, b)| a != b);
-            panic!("{name} over {address}: page and command differ, first in {first:?}");
+            panic!("{} over {address}: page and command differ, first in {first:?}", file.display());
         }
     }
     let _ = std::fs::remove_dir_all(folder);
@@ -60,10 +109,15 @@ fn compare(address: impl Fn() -> String) {
 
 #[test]
 fn findings_have_the_bytes_of_the_native_command_over_http() {
-    compare(serve);
+    compare(serve, &fixtures(KINDS));
 }
 
 #[test]
 fn findings_have_the_bytes_of_the_native_command_from_a_file() {
-    compare(single_file);
+    compare(single_file, &fixtures(KINDS));
+}
+
+#[test]
+fn what_the_whole_module_reads_has_the_bytes_of_the_native_command() {
+    compare(serve, &fixtures(SENT_ON));
 }

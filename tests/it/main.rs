@@ -6,6 +6,7 @@
 mod allocation;
 mod architecture;
 mod art;
+mod carried;
 mod chatty;
 mod chrome;
 mod cli;

@@ -1,4 +1,5 @@
-//! `dist/`: the page as static files. The same steps as Trunk's: cargo, wasm-bindgen, wasm-opt, copy.
+//! `dist/`: the page as static files. The same steps as Trunk's (cargo, wasm-bindgen, wasm-opt, copy), for three modules that are
+//! linked from one compilation: the page, the worker with what most files need, and the worker with everything.
 
 use crate::tools::{cargo, run, say, target_dir, wasm_opt, wasm_target};
 use crate::{Result, root};
@@ -19,6 +20,15 @@ const FEATURES: &[&str] = &[
 /// SIMD makes scanning faster; every browser since 2021 (Safari since 2023) has it. `--no-simd` builds a page without.
 const SIMD: &str = "-C target-feature=+simd128";
 
+/// A module of the page: the binary, the name of its files, and how it is optimised at last.
+const MODULES: [(&str, &str, &str); 3] = [("page", "hotspan", "-Oz"), ("first", "first", "-O3"), ("whole", "whole", "-Os")];
+
+/// What a browser transfers for a page that is started and has read a file of a common format.
+const TRANSFERRED: [&str; 8] =
+    ["index.html", "hotspan.js", "boot.js", "app.css", "hotspan_bg.wasm", "first.js", "first_bg.wasm", "whole.js"];
+/// What comes with the first file of a rarer format.
+const LATER: [&str; 1] = ["whole_bg.wasm"];
+
 /// A sentence for a failed file operation.
 pub fn io(what: &Path) -> impl Fn(std::io::Error) -> String + '_ {
     move |e| format!("{}: {e}", what.display())
@@ -35,15 +45,17 @@ pub fn build(quick: bool, simd: bool) -> Result<PathBuf> {
     let profile = if quick { "quick" } else { "release" };
     let wait = if quick { "a minute" } else { "two to four minutes" };
     say(&format!("compiling the page for wasm32, profile {profile} (the first time {wait}, later seconds)"));
-    let common = ["--locked", "--target", "wasm32-unknown-unknown", "--bin", "hotspan", "--profile", profile];
     let mut compile = cargo();
-    compile.arg("build").args(common);
+    compile.args(["build", "--locked", "--target", "wasm32-unknown-unknown", "--features", "modules", "--profile", profile]);
+    for (binary, _, _) in MODULES {
+        compile.args(["--bin", binary]);
+    }
     if simd {
         // The caller's own flags would hide it, and are for other targets.
         compile.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", SIMD).env_remove("RUSTFLAGS");
     }
     run(&mut compile)?;
-    let compiled = target_dir().join("wasm32-unknown-unknown").join(profile).join("hotspan.wasm");
+    let compiled = target_dir().join("wasm32-unknown-unknown").join(profile);
     let dist = dist();
     // Start from nothing: a file of an earlier build must not be published with this one.
     if dist.exists() {
@@ -51,13 +63,17 @@ pub fn build(quick: bool, simd: bool) -> Result<PathBuf> {
     }
     fs::create_dir_all(&dist).map_err(io(&dist))?;
     say("generating the glue (wasm-bindgen)");
-    let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
-    let bindgen = bindgen.input_path(&compiled).no_modules(true).map_err(|e| e.to_string())?.typescript(false).out_name("hotspan");
-    bindgen.generate(&dist).map_err(|e| format!("wasm-bindgen: {e:#}"))?;
-    let wasm = dist.join("hotspan_bg.wasm");
+    for (binary, name, _) in MODULES {
+        let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
+        let bindgen = bindgen.input_path(compiled.join(format!("{binary}.wasm"))).no_modules(true).map_err(|e| e.to_string())?;
+        bindgen.typescript(false).out_name(name).generate(&dist).map_err(|e| format!("wasm-bindgen: {e:#}"))?;
+    }
     if !quick && let Some(tool) = wasm_opt() {
-        say("optimising the wasm (wasm-opt, about half a minute)");
-        run(Command::new(tool).arg("-O3").args(FEATURES).args(simd.then_some("--enable-simd")).arg("-o").arg(&wasm).arg(&wasm))?;
+        say("optimising the wasm (wasm-opt, about a minute)");
+        for (_, name, level) in MODULES {
+            let wasm = dist.join(format!("{name}_bg.wasm"));
+            run(Command::new(&tool).arg(level).args(FEATURES).args(simd.then_some("--enable-simd")).arg("-o").arg(&wasm).arg(&wasm))?;
+        }
     }
     copy_folder(&root().join("static"), &dist)?;
     let index = root().join("index.html");
@@ -66,24 +82,34 @@ pub fn build(quick: bool, simd: bool) -> Result<PathBuf> {
     let text = lines(&text, |line| match line.trim() {
         l if l.contains("data-trunk") && l.contains("rel=\"css\"") => Some("  <link rel=\"stylesheet\" href=\"app.css\">".to_string()),
         l if l.contains("data-trunk") => None,
+        l if l.starts_with("<script src=\"boot.js\"") => {
+            Some("  <script src=\"boot.js\" data-first=\"first\" data-whole=\"whole\" defer></script>".to_string())
+        }
         _ => Some(line.to_string()),
     });
     let index = dist.join("index.html");
     fs::write(&index, text).map_err(io(&index))?;
-    let size = fs::metadata(&wasm).map_err(io(&wasm))?.len();
-    let transfer: f64 =
-        ["index.html", "hotspan.js", "boot.js", "app.css", "hotspan_bg.wasm"].iter().map(|name| gzip_kib(&dist.join(name))).sum();
-    println!(
-        "    hotspan_bg.wasm {:.0} KiB; the page to transfer, gzipped, {transfer:.0} KiB (brotli: a quarter less)",
-        size as f64 / 1024.0
-    );
+    if !quick {
+        println!("    {:<16} {:>9} {:>9}", "", "bytes", "brotli");
+        let start = sizes(&dist, &TRANSFERRED)?;
+        let later = sizes(&dist, &LATER)?;
+        println!("    the page with what most files need: {start} bytes by brotli; for rarer files {later} more");
+    }
     Ok(dist)
 }
 
-fn gzip_kib(file: &Path) -> f64 {
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    let written = fs::read(file).is_ok_and(|bytes| std::io::Write::write_all(&mut packed, &bytes).is_ok());
-    if written { packed.finish().map_or(0.0, |b| b.len() as f64 / 1024.0) } else { 0.0 }
+/// Prints the size of each file, as it is and by brotli at its highest level, and gives the sum of the latter.
+fn sizes(dist: &Path, names: &[&str]) -> Result<usize> {
+    let mut sum = 0;
+    for name in names {
+        let bytes = fs::read(dist.join(name)).map_err(io(&dist.join(name)))?;
+        let mut packed = Vec::new();
+        let params = brotli::enc::BrotliEncoderParams { quality: 11, lgwin: 24, size_hint: bytes.len(), ..Default::default() };
+        brotli::BrotliCompress(&mut &bytes[..], &mut packed, &params).map_err(|e| format!("brotli: {e}"))?;
+        println!("    {name:<16} {:>9} {:>9}", bytes.len(), packed.len());
+        sum += packed.len();
+    }
+    Ok(sum)
 }
 
 /// Maps a text line by line.

@@ -1,6 +1,6 @@
 //! `dist/hotspan.html`: the whole page in one file that works from `file://`.
 //!
-//! Scripts, style and samples are inline; the wasm is gzipped and in base64. The policy names every script by its hash,
+//! Scripts, style and samples are inline; the modules are gzipped and in base64. The policy names every script by its hash,
 //! so nothing else can run, and forbids every connection.
 
 use crate::build::{dist, io};
@@ -24,9 +24,7 @@ pub fn bundle() -> Result<PathBuf> {
     let boot = format!("\n{boot}\n");
     let style = format!("\n{style}\n");
     for (name, script) in [("hotspan.js", &glue), ("boot.js", &boot)] {
-        if script.contains("</script") || script.contains("<!--") {
-            return Err(format!("{name} holds `</script` or `<!--`, which would end the inline script"));
-        }
+        fits_inline(name, script)?;
     }
     let policy = format!(
         "default-src 'none'; script-src '{}' '{}' 'wasm-unsafe-eval'; style-src '{}'; style-src-attr 'unsafe-inline'; \
@@ -35,9 +33,19 @@ pub fn bundle() -> Result<PathBuf> {
         hash(&boot),
         hash(&style)
     );
-    let mut wasm = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    wasm.write_all(&read("hotspan_bg.wasm")?).map_err(|e| e.to_string())?;
-    let wasm = STANDARD.encode(wasm.finish().map_err(|e| e.to_string())?);
+    // Data, which no policy needs to permit. Workers get the glue of their modules as text.
+    let mut data = String::new();
+    for name in ["hotspan", "first", "whole"] {
+        let mut wasm = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        wasm.write_all(&read(&format!("{name}_bg.wasm"))?).map_err(|e| e.to_string())?;
+        let wasm = STANDARD.encode(wasm.finish().map_err(|e| e.to_string())?);
+        data.push_str(&format!("<script type=\"application/octet-stream\" id=\"{name}-wasm\">{wasm}</script>\n"));
+        if name != "hotspan" {
+            let glue = text(&format!("{name}.js"))?;
+            fits_inline(name, &glue)?;
+            data.push_str(&format!("<script type=\"text/plain\" id=\"{name}-glue\">\n{glue}\n</script>\n"));
+        }
+    }
     let mut samples: Vec<(String, PathBuf)> = Vec::new();
     let folder = root().join("static/samples");
     for entry in fs::read_dir(&folder).map_err(io(&folder))? {
@@ -45,7 +53,6 @@ pub fn bundle() -> Result<PathBuf> {
         samples.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
     }
     samples.sort();
-    let mut data = format!("<script type=\"application/octet-stream\" id=\"hotspan-wasm\">{wasm}</script>\n");
     for (name, path) in samples {
         let bytes = STANDARD.encode(fs::read(&path).map_err(io(&path))?);
         data.push_str(&format!("<script type=\"application/octet-stream\" data-sample=\"{name}\">{bytes}</script>\n"));
@@ -60,7 +67,7 @@ pub fn bundle() -> Result<PathBuf> {
         } else if l.starts_with("<script src=\"hotspan.js\"") {
             format!("{data}<script id=\"hotspan-glue\">{glue}</script>")
         } else if l.starts_with("<script src=\"boot.js\"") {
-            format!("<script>{boot}</script>")
+            format!("<script data-first=\"first\" data-whole=\"whole\">{boot}</script>")
         } else {
             out.push_str(line);
             out.push('\n');
@@ -77,6 +84,13 @@ pub fn bundle() -> Result<PathBuf> {
     fs::write(&file, &out).map_err(io(&file))?;
     println!("    hotspan.html {:.0} KiB", out.len() as f64 / 1024.0);
     Ok(file)
+}
+
+fn fits_inline(name: &str, script: &str) -> Result {
+    if script.contains("</script") || script.contains("<!--") {
+        return Err(format!("{name} holds `</script` or `<!--`, which would end the inline script"));
+    }
+    Ok(())
 }
 
 /// The source expression of an inline script or style.

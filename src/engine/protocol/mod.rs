@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// A question of the page. `Open` is not among them: it carries `File`s and is handled by the worker itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Request {
     /// Everything the frame and the findings view need: [`summary::Summary`] as head.
     Summary,

@@ -112,6 +112,9 @@ impl App {
 
     /// Ends the worker and reads the remaining files again in a new one.
     pub(super) fn reopen(&mut self) {
+        if self.files.is_empty() && self.baseline.is_empty() {
+            self.client.forget_whole();
+        }
         self.client.restart();
         dom::set_root("preview", None);
         self.unit = None;
@@ -131,6 +134,32 @@ impl App {
             if !files.is_empty() {
                 self.open(files, side);
             }
+        }
+    }
+
+    /// The files that are being read need the whole module: everything is read again, by a worker that has it.
+    pub(super) fn read_by_whole(&mut self) {
+        self.asked = self.loading.take();
+        let incoming = std::mem::take(&mut self.incoming);
+        self.reopen();
+        self.incoming.extend(incoming);
+    }
+
+    /// The whole module cannot be had: what was open before is read again without the files of this drop.
+    pub(super) fn without_whole(&mut self, why: &str) {
+        let asked = self.asked.take();
+        let (gone, side) = asked.as_ref().map_or((0, false), |l| (l.files.len(), l.baseline));
+        let names: Vec<String> = asked.iter().flat_map(|l| l.files.iter().map(|(name, _)| name.clone())).collect();
+        let files = self.side(side);
+        files.truncate(files.len().saturating_sub(gone));
+        self.notice = Some(format!(
+            "{} cannot be read: the part of hotspan that reads such files could not be loaded ({why}). Open it again when the page's \
+             host can be reached.",
+            names.join(", ")
+        ));
+        self.reopen();
+        if self.loading.is_none() {
+            dom::set_root("state", Some("error"));
         }
     }
 

@@ -113,6 +113,8 @@ pub struct App {
     baseline: Vec<File>,
     /// Files that wait, each with whether it belongs to the baseline.
     incoming: Vec<(File, bool)>,
+    /// The drop for which the whole module was sent for.
+    asked: Option<Loading>,
     generation: u32,
     dragging: bool,
     help: bool,
@@ -222,6 +224,7 @@ impl Component for App {
             files: Vec::new(),
             baseline: Vec::new(),
             incoming: Vec::new(),
+            asked: None,
             generation: 0,
             dragging: false,
             help: false,
@@ -268,6 +271,8 @@ impl Component for App {
                 self.reopen();
                 dom::set_root("state", Some("error"));
             }
+            Msg::Worker(Event::Asks) => self.read_by_whole(),
+            Msg::Worker(Event::Unavailable(why)) => self.without_whole(&why),
             Msg::Hash => {
                 self.address = None;
                 let place = ViewRef::parse(&dom::hash());
