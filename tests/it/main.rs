@@ -19,6 +19,7 @@ mod critical_paths;
 mod detection;
 mod event_loops;
 mod exports;
+mod extremes;
 mod finding_parts;
 mod gecko;
 #[path = "../generator/mod.rs"]
