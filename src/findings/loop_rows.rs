@@ -2,7 +2,7 @@
 
 use super::active::Active;
 use super::finding::{Evidence, LoopRow, Trips};
-use super::loop_seen::{Hit, Seen, SeenLoop, Unit};
+use super::loop_seen::{FITS, Hit, Seen, SeenLoop, Unit};
 use super::loop_text::Claim;
 use crate::base::quantity::format_share;
 use crate::base::view::ViewRef;
@@ -28,6 +28,8 @@ pub(super) struct Shown {
     pub indirect: u32,
     /// Bytes of the function that are no known instructions.
     pub unknown: u32,
+    /// Whether other functions of the binary are not those that ran.
+    pub foreign: bool,
 }
 
 impl Shown {
@@ -47,7 +49,8 @@ impl Shown {
             Unit::Func(_) => None,
         };
         let (indirect, unknown) = function.map_or((0, 0), |f| (f.indirect, f.unknown));
-        Shown { hit, rows, hottest, around, depth: seen.branches.depth, indirect, unknown }
+        let foreign = function.is_some_and(|f| f.binary_fits.is_some_and(|fits| fits < FITS));
+        Shown { hit, rows, hottest, around, depth: seen.branches.depth, indirect, unknown, foreign }
     }
 
     /// Whether machine code proves the loop.
@@ -108,10 +111,14 @@ fn lines(l: &SeenLoop) -> String {
     }
 }
 
+fn has_lines(l: &SeenLoop) -> bool {
+    l.code.as_ref().is_some_and(|c| c.first_line > 0)
+}
+
 /// The end of the message: where the loop is and how often it runs.
 pub(super) fn message(shown: &Shown) -> String {
     let Some(l) = shown.hottest.as_ref().filter(|_| shown.hit.loops()) else { return String::new() };
-    let mut out = if l.code.is_some() { format!("; the loop is {}", lines(l)) } else { format!("; the loop is at {}", lines(l)) };
+    let mut out = format!("; the loop is {}{}", if has_lines(l) { "" } else { "at " }, lines(l));
     if let Some(around) = &shown.around {
         out.push_str(&format!(", in the loop of {}", lines(around)));
     }
@@ -146,7 +153,8 @@ pub(super) fn evidence(active: &Active<'_>, shown: &Shown, view: &ViewRef, out: 
             say(format!("its machine code loops at {}, where only {} of its samples lie", place(l), of(shown.hit.inside)));
             return;
         }
-        let mut text = format!("its machine code loops over {}: {} instructions at {}", lines(l), c.instructions, place(l));
+        let over = if has_lines(l) { format!(" over {}", lines(l)) } else { String::new() };
+        let mut text = format!("its machine code loops{over}: {} instructions at {}", c.instructions, place(l));
         if let Some(around) = &shown.around {
             text.push_str(&format!(", {} deep, in {}", l.depth, lines(around)));
         }
@@ -207,6 +215,12 @@ pub(super) fn caveats(active: &Active<'_>, claim: &Claim, out: &mut Vec<String>)
                 "The function has {} through a table or register: each is taken to go wherever nothing else leads, so that loops may be larger or smaller.",
                 super::counted(s.indirect as usize, "jump")
             ));
+        }
+        if s.foreign {
+            out.push(
+                "Samples in other functions of the binary do not lie at the beginning of instructions: it may be of another build."
+                    .to_string(),
+            );
         }
         if s.unknown > 0 {
             out.push(format!("{} bytes of the function are no instructions that are known.", s.unknown));

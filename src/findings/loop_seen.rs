@@ -74,6 +74,9 @@ pub struct Hit {
 /// Share of an owner's samples that its loop must hold (PROFILES 1.7).
 const HOLDS: f64 = 0.8;
 
+/// Share of the samples that must lie at the beginning of an instruction, as those of the program that ran all do.
+pub const FITS: f64 = 0.98;
+
 /// Where a frame lies: in code that is known, else at an offset of a function with a name.
 pub fn unit(session: &Session, frame: FrameId) -> Option<(Unit, u64)> {
     if let Some(place) = session.code.place(frame) {
@@ -134,7 +137,7 @@ pub fn seen(active: &Active<'_>) -> Option<Seen> {
 
 /// Whether a function's code is that of the program that ran.
 pub fn usable(f: &CodeFunction) -> bool {
-    f.fits.is_none_or(|fits| fits >= 0.98)
+    f.fits.is_none_or(|fits| fits >= FITS)
 }
 
 /// Puts loops that are known by their extent into each other.

@@ -72,7 +72,7 @@ impl Claim {
     /// Whether the loop is known by machine code alone whose jumps are not all known.
     fn vague(&self) -> bool {
         let by_code = self.shown.as_ref().filter(|s| s.by_code() && !s.by_branches());
-        self.order.is_none() && by_code.is_some_and(|s| s.indirect > 0 || s.unknown > 0)
+        self.order.is_none() && by_code.is_some_and(|s| s.indirect > 0 || s.unknown > 0 || s.foreign)
     }
 
     /// Tiers of the evidence, joined by `+`: `T2+T3`.

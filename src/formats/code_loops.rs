@@ -66,6 +66,7 @@ fn function(wanted: &Wanted, graph: &FlowGraph, files: &[SymbolFile]) -> CodeFun
         unknown: graph.unknown,
         indirect: graph.indirect,
         fits: None,
+        binary_fits: None,
         loops: loops(graph),
     }
 }
@@ -197,7 +198,14 @@ fn fit(session: &mut Session, graphs: &[(Wanted, FlowGraph)]) {
             }
         }
     }
-    for (function, (fit, all)) in session.code.functions.iter_mut().zip(counts) {
-        function.fits = (all > 0).then(|| fit as f64 / all as f64);
+    let mut binaries: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+    for ((wanted, _), (fit, all)) in graphs.iter().zip(&counts) {
+        let sum = binaries.entry(wanted.file).or_default();
+        *sum = (sum.0 + fit, sum.1 + all);
+    }
+    let share = |(fit, all): (u64, u64)| (all > 0).then(|| fit as f64 / all as f64);
+    for ((function, count), (wanted, _)) in session.code.functions.iter_mut().zip(counts).zip(graphs) {
+        function.fits = share(count);
+        function.binary_fits = binaries.get(&wanted.file).copied().and_then(share);
     }
 }

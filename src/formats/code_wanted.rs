@@ -71,8 +71,11 @@ pub fn places(session: &Session, p: usize, files: &[SymbolFile], out: &mut Place
     if binaries.is_empty() {
         return;
     }
-    let begins = begins(session, files, &binaries, &mapped);
-    for frame in used(session, profile) {
+    let used = used(session, profile);
+    let by_offset = |f: &&FrameId| s.frames.offset[f.index()] != NO_ADDRESS && s.frames.flags[f.index()] & FRAME_INLINED == 0;
+    let told: BTreeSet<FuncId> = used.iter().filter(by_offset).map(|f| s.frames.func[f.index()]).collect();
+    let begins = begins(session, files, &binaries, &mapped, &told);
+    for frame in used {
         let func = s.frames.func[frame.index()];
         let Some(binary) = mapped[func.index()].and_then(|m| binaries.get(&m).copied().flatten()) else { continue };
         let symbols = &files[binary.symbols];
@@ -130,23 +133,24 @@ fn binary(session: &Session, matcher: &mut Matcher<'_>, mapping: MappingId, file
     Some(Binary { symbols: owner.symbols, code, debug: owner.debug })
 }
 
-/// The first address of each function that is told by its name; names that several functions have are left out.
+/// The first address of each of some functions, by its name; names that several symbols have are left out.
 fn begins(
     session: &Session,
     files: &[SymbolFile],
     binaries: &BTreeMap<MappingId, Option<Binary>>,
     mapped: &[Option<MappingId>],
+    told: &BTreeSet<FuncId>,
 ) -> BTreeMap<FuncId, u64> {
     let s = &session.symbols;
     let text = |id: crate::base::ids::StringId| id.get().map_or("", |id| session.strings.get(id));
     let mut out = BTreeMap::new();
     for (mapping, binary) in binaries.iter().filter_map(|(m, b)| Some((*m, (*b)?))) {
         let mut wanted: BTreeMap<&str, Vec<FuncId>> = BTreeMap::new();
-        for func in (0..mapped.len()).filter(|f| mapped[*f] == Some(mapping)) {
-            let (system, full, name) = (text(s.funcs.system_name[func]), text(s.funcs.full_name[func]), text(s.funcs.name[func]));
-            for name in [system, full, name] {
+        for func in told.iter().filter(|f| mapped[f.index()] == Some(mapping)) {
+            let i = func.index();
+            for name in [text(s.funcs.system_name[i]), text(s.funcs.full_name[i]), text(s.funcs.name[i])] {
                 if !name.is_empty() {
-                    wanted.entry(name).or_default().push(FuncId::from_index(func));
+                    wanted.entry(name).or_default().push(*func);
                 }
             }
         }
@@ -163,10 +167,12 @@ fn begins(
                 }
             }
         };
-        for symbol in files[binary.symbols].symbols.iter() {
-            meet(symbol.name, 3, symbol.address);
-            let mangled = symbol.name.starts_with("_Z") || symbol.name.starts_with("_R");
-            if mangled && wanted.keys().any(|name| !name.starts_with('_')) {
+        let symbols = &files[binary.symbols].symbols;
+        symbols.iter().for_each(|symbol| meet(symbol.name, 3, symbol.address));
+        // Names that a tool made readable are compared with all symbols made readable: that is slow, and seldom needed.
+        let readable = told.iter().any(|f| mapped[f.index()] == Some(mapping) && s.funcs.system_name[f.index()].is_none());
+        if readable && wanted.keys().any(|name| name.contains("::") || name.contains('(')) {
+            for symbol in symbols.iter().filter(|s| s.name.starts_with("_Z") || s.name.starts_with("_R")) {
                 let Named { name, full, .. } = names::of_symbol(symbol.name);
                 if let Some(full) = full {
                     meet(&full, 2, symbol.address);

@@ -62,6 +62,8 @@ pub struct CodeFunction {
     /// Share of the samples in it that lie at the beginning of an instruction, where the profile has exact addresses; `None`
     /// where it does not. Less than all of them means that another build ran.
     pub fits: Option<f64>,
+    /// The same of all decoded functions of its binary.
+    pub binary_fits: Option<f64>,
     /// Its loops: a loop stands before those inside it, else by header.
     pub loops: Vec<CodeLoop>,
 }
