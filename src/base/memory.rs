@@ -7,6 +7,9 @@ pub const TAKEN_LIMIT: u64 = 2 << 30;
 /// Tables of a page may come to this, as counted from their rows: with the room that growing columns need, more would not fit.
 pub const TABLES_LIMIT: u64 = 1 << 30;
 
+/// Below this nothing is made of what is taken: code, stack and the parts on their way take their share however small the tables.
+const LEAST_TAKEN: u64 = 256 << 20;
+
 /// How often a limit is raised by a quarter, each time after tables were reduced: what they gave back is used again, but what is
 /// taken is never seen to shrink.
 const STEPS: u32 = 2;
@@ -47,7 +50,7 @@ impl Budget {
             return own;
         }
         let bytes = (gigabytes * (1_u64 << 30) as f64) as u64;
-        Budget { tables: own.tables.min(bytes / 4), limit: own.limit.min(bytes / 2), ..own }
+        Budget { tables: own.tables.min(bytes / 4), limit: own.limit.min((bytes / 2).max(LEAST_TAKEN)), ..own }
     }
 
     /// Whether tables of so many bytes, or what is taken, are too much after `steps` reductions.
@@ -82,6 +85,7 @@ mod tests {
     fn a_small_device_has_a_small_budget() {
         let phone = Budget::of_device(2.0);
         assert_eq!((phone.tables, phone.limit), (1 << 29, 1 << 30));
+        assert_eq!((Budget::of_device(0.25).tables, Budget::of_device(0.25).limit), (1 << 26, 1 << 28));
         assert_eq!(Budget::of_device(8.0).limit, TAKEN_LIMIT);
         for none in [0.0, -1.0, f64::NAN] {
             assert_eq!(Budget::of_device(none).limit, TAKEN_LIMIT);
