@@ -2,9 +2,10 @@
 //! object form, array form, and arrays that were never closed.
 
 use super::chrome_async::{self, Act, Key};
+use super::chrome_event::Event;
 use super::chrome_profiles::{Held, Profiles, id_text};
 use super::chrome_slices::Slices;
-use super::json::{Broken, Json, Scalar, Stop, Text, outline};
+use super::json::{Broken, Json, Scalar, Stop, outline};
 use super::json_cut::Mark;
 use super::json_mend::record;
 use super::parts::{InParts, Part, PartReader, read_whole};
@@ -16,7 +17,6 @@ use crate::base::pack::{Packer, Unpacker};
 use crate::model::TimelineCounts;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::join::Landed;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::io::BufRead;
@@ -260,48 +260,74 @@ impl Reader {
     }
 
     fn events(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
-        loop {
-            self.in_array = true;
-            if !json.next_item()? {
-                self.in_array = false;
-                return Ok(());
-            }
-            if self.part.ends(json, &self.known.mark)? {
-                self.ended = true;
-                return Ok(());
-            }
-            let at = json.position();
-            let object = json.peek()? == Some(b'{');
-            self.in_array = false;
-            let result = json.raw(&mut self.raw);
-            import.ledger.records_in += 1;
-            if result == Err(Broken::End) {
-                import.report(CUT, At::Byte(at), &String::from_utf8_lossy(&self.raw));
-                self.in_array = true;
-            }
-            result?;
-            if !object {
-                import.report(BAD_EVENT, At::Byte(at), "not an object");
-                continue;
-            }
-            let (raw, mut spare) = (std::mem::take(&mut self.raw), std::mem::take(&mut self.spare));
-            spare.clear();
-            let held = match record::<Event<'_>>(&raw, &mut spare, at, import) {
-                Ok(event) => self.event(&event, at, import),
-                Err(e) => {
-                    import.report(BAD_EVENT, At::Byte(at), &e.to_string());
-                    None
-                }
-            };
-            if let Some(kind) = held {
-                // What had to be mended is kept mended.
-                self.profiles.hold(kind, at, &[if spare.is_empty() { &raw } else { &spare }]);
-            }
-            (self.raw, self.spare) = (raw, spare);
+        while self.next_event(json, import)? {
             if import.ledger.records_in.is_multiple_of(8192) {
                 import.tick_with(import.ledger.records_in, &mut self.slices)?;
             }
         }
+        Ok(())
+    }
+
+    /// Reads one event; `false` when the array or the part ended. A function of its own, so that a browser optimises it: see
+    /// `engine::warm`.
+    #[inline(never)]
+    fn next_event(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<bool, Stop> {
+        self.in_array = true;
+        if !json.next_item()? {
+            self.in_array = false;
+            return Ok(false);
+        }
+        if self.part.ends(json, &self.known.mark)? {
+            self.ended = true;
+            return Ok(false);
+        }
+        let at = json.position();
+        let quick = json.quick(|quick| {
+            let event = Event::quick(quick)?;
+            let record = quick.record()?;
+            import.ledger.records_in += 1;
+            if let Some(kind) = self.event(&event, at, import) {
+                self.profiles.hold(kind, at, &[record]);
+            }
+            Some(())
+        });
+        if quick.is_none() {
+            self.any_event(json, import)?;
+        }
+        Ok(true)
+    }
+
+    /// Reads an event that is not of the usual form.
+    fn any_event(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
+        let at = json.position();
+        let object = json.peek()? == Some(b'{');
+        self.in_array = false;
+        let result = json.raw(&mut self.raw);
+        import.ledger.records_in += 1;
+        if result == Err(Broken::End) {
+            import.report(CUT, At::Byte(at), &String::from_utf8_lossy(&self.raw));
+            self.in_array = true;
+        }
+        result?;
+        if !object {
+            import.report(BAD_EVENT, At::Byte(at), "not an object");
+            return Ok(());
+        }
+        let (raw, mut spare) = (std::mem::take(&mut self.raw), std::mem::take(&mut self.spare));
+        spare.clear();
+        let held = match record::<Event<'_>>(&raw, &mut spare, at, import) {
+            Ok(event) => self.event(&event, at, import),
+            Err(e) => {
+                import.report(BAD_EVENT, At::Byte(at), &e.to_string());
+                None
+            }
+        };
+        if let Some(kind) = held {
+            // What had to be mended is kept mended.
+            self.profiles.hold(kind, at, &[if spare.is_empty() { &raw } else { &spare }]);
+        }
+        (self.raw, self.spare) = (raw, spare);
+        Ok(())
     }
 
     /// Takes an event; `Some` when its record is to be kept for later.
@@ -313,7 +339,7 @@ impl Reader {
             self.metadata(name, e);
             return None;
         }
-        let Some(ts) = e.ts.thousandths() else {
+        let Some(ts) = e.ts.0 else {
             // `{}` is a legal filler at the end of arrays.
             let filler = phase.is_empty() && name.is_empty() && e.pid == Scalar::Null;
             if filler {
@@ -331,7 +357,7 @@ impl Reader {
         import.ledger.records_kept += 1;
         match phase {
             "X" => {
-                let duration = e.dur.thousandths().or(e.tdur.thousandths());
+                let duration = e.dur.0.or(e.tdur.0);
                 if duration.is_none_or(|d| d < 0) {
                     import.report(NO_DURATION, At::Byte(at), label);
                 }
@@ -399,86 +425,5 @@ impl Reader {
         let step = text(e.args.as_ref().and_then(|a| a.step.as_deref()));
         let name = text(e.name.as_ref().map(|n| &*n.0));
         self.slices.asyncs.add(key, chrome_async::Event { time, act, name, step, pid });
-    }
-}
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, default)]
-    ph: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    name: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    ts: Scalar<'a>,
-    #[serde(borrow, default)]
-    dur: Scalar<'a>,
-    #[serde(borrow, default)]
-    tdur: Scalar<'a>,
-    #[serde(borrow, default)]
-    pid: Scalar<'a>,
-    #[serde(borrow, default)]
-    tid: Scalar<'a>,
-    #[serde(borrow, default)]
-    id: Scalar<'a>,
-    #[serde(borrow, default)]
-    id2: Scalar<'a>,
-    #[serde(borrow, default)]
-    cat: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    scope: Option<Text<'a>>,
-    #[serde(default)]
-    args: Option<Args>,
-}
-
-/// Of the arguments a metadata event's `name` and a step's `step` matter here; texts such as `__stripped__` are legal.
-#[derive(Default)]
-struct Args {
-    name: Option<String>,
-    step: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for Args {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Args, D::Error> {
-        struct NameOnly;
-        impl<'de> Visitor<'de> for NameOnly {
-            type Value = Args;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("arguments")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Args, A::Error> {
-                let mut out = Args::default();
-                while let Some(key) = map.next_key::<Text<'de>>()? {
-                    match &*key.0 {
-                        "name" => out.name = Some(map.next_value::<Text<'de>>()?.0.into_owned()),
-                        "step" => out.step = Some(map.next_value::<Text<'de>>()?.0.into_owned()),
-                        _ => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(out)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Args, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Args::default())
-            }
-            fn visit_str<E>(self, _: &str) -> Result<Args, E> {
-                Ok(Args::default())
-            }
-            fn visit_unit<E>(self) -> Result<Args, E> {
-                Ok(Args::default())
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<Args, E> {
-                Ok(Args::default())
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<Args, E> {
-                Ok(Args::default())
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<Args, E> {
-                Ok(Args::default())
-            }
-            fn visit_u64<E>(self, _: u64) -> Result<Args, E> {
-                Ok(Args::default())
-            }
-        }
-        d.deserialize_any(NameOnly)
     }
 }

@@ -246,19 +246,39 @@ impl Reader {
         Ok(())
     }
 
+    /// Reads one span; `false` when their array ended. A function of its own, so that a browser optimises it: see
+    /// `engine::warm`.
+    #[inline(never)]
+    fn next_span(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<bool, Stop> {
+        if !json.next_item()? {
+            return Ok(false);
+        }
+        let quick = json.quick(|quick| {
+            let span = Span::quick(quick)?;
+            quick.record()?;
+            import.ledger.records_in += 1;
+            self.waiting.push(push(&span, &mut self.embedded, import));
+            Some(())
+        });
+        if quick.is_some() {
+            return Ok(true);
+        }
+        let at = json.position();
+        let result = json.raw(&mut self.raw);
+        import.ledger.records_in += 1;
+        result?;
+        match record::<Span<'_>>(&self.raw, &mut self.spare, at, import) {
+            Ok(span) => self.waiting.push(push(&span, &mut self.embedded, import)),
+            Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
+        }
+        Ok(true)
+    }
+
     /// One member of a trace object; its key was read.
     fn member(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
         match self.key.as_str() {
             "spans" if json.eat(b'[')? => {
-                while json.next_item()? {
-                    let at = json.position();
-                    let result = json.raw(&mut self.raw);
-                    import.ledger.records_in += 1;
-                    result?;
-                    match record::<Span<'_>>(&self.raw, &mut self.spare, at, import) {
-                        Ok(span) => self.waiting.push(push(&span, &mut self.embedded, import)),
-                        Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
-                    }
+                while self.next_span(json, import)? {
                     if import.ledger.records_in.is_multiple_of(4096) {
                         import.tick(import.ledger.records_in)?;
                     }
@@ -266,6 +286,15 @@ impl Reader {
             }
             "processes" if json.eat(b'{')? => {
                 while json.next_key(&mut self.key)? {
+                    let quick = json.quick(|quick| {
+                        let process = Process::quick(quick)?;
+                        quick.record()?;
+                        Some(read_process(&process, &mut self.embedded, import))
+                    });
+                    if let Some(known) = quick {
+                        self.processes.insert(self.key.clone(), known);
+                        continue;
+                    }
                     let at = json.position();
                     json.raw(&mut self.raw)?;
                     if let Ok(process) = record::<Process<'_>>(&self.raw, &mut self.spare, at, import) {

@@ -15,22 +15,22 @@ use serde::Deserialize;
 use std::borrow::Cow;
 
 /// A process: the service and what its instances share.
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize, PartialEq)]
 pub struct Process<'a> {
     #[serde(borrow, rename = "serviceName", alias = "service_name", default)]
-    service: Option<Text<'a>>,
+    pub(super) service: Option<Text<'a>>,
     #[serde(borrow, default)]
-    tags: Option<Vec<Tag<'a>>>,
+    pub(super) tags: Option<Vec<Tag<'a>>>,
     #[serde(borrow, default)]
-    tag: Option<Pairs<'a>>,
+    pub(super) tag: Option<Pairs<'a>>,
 }
 
-#[derive(Deserialize)]
-struct Tag<'a> {
+#[derive(Debug, Default, Deserialize, PartialEq)]
+pub(super) struct Tag<'a> {
     #[serde(borrow, default)]
-    key: Option<Text<'a>>,
+    pub(super) key: Option<Text<'a>>,
     #[serde(borrow, rename = "type", alias = "vType", alias = "v_type", default)]
-    kind: Option<Text<'a>>,
+    pub(super) kind: Option<Text<'a>>,
     #[serde(
         borrow,
         alias = "vStr",
@@ -45,7 +45,7 @@ struct Tag<'a> {
         alias = "v_binary",
         default
     )]
-    value: Scalar<'a>,
+    pub(super) value: Scalar<'a>,
 }
 
 impl<'a> Tag<'a> {
@@ -69,52 +69,52 @@ impl<'a> Tag<'a> {
 }
 
 /// A span.
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize, PartialEq)]
 pub struct Span<'a> {
     #[serde(borrow, rename = "traceID", alias = "traceId", alias = "trace_id", default)]
-    trace_id: Option<Text<'a>>,
+    pub(super) trace_id: Option<Text<'a>>,
     #[serde(borrow, rename = "spanID", alias = "spanId", alias = "span_id", default)]
-    span_id: Option<Text<'a>>,
+    pub(super) span_id: Option<Text<'a>>,
     #[serde(borrow, rename = "parentSpanID", alias = "parentSpanId", alias = "parent_span_id", default)]
-    parent: Option<Text<'a>>,
+    pub(super) parent: Option<Text<'a>>,
     #[serde(borrow, rename = "operationName", alias = "operation_name", default)]
-    name: Option<Text<'a>>,
+    pub(super) name: Option<Text<'a>>,
     #[serde(borrow, default)]
-    references: Option<Vec<Reference<'a>>>,
+    pub(super) references: Option<Vec<Reference<'a>>>,
     #[serde(borrow, rename = "startTime", alias = "start_time", default)]
-    start: Scalar<'a>,
+    pub(super) start: Scalar<'a>,
     #[serde(borrow, default)]
-    duration: Scalar<'a>,
+    pub(super) duration: Scalar<'a>,
     #[serde(borrow, default)]
-    tags: Option<Vec<Tag<'a>>>,
+    pub(super) tags: Option<Vec<Tag<'a>>>,
     #[serde(borrow, default)]
-    tag: Option<Pairs<'a>>,
+    pub(super) tag: Option<Pairs<'a>>,
     #[serde(borrow, default)]
-    logs: Option<Vec<Log<'a>>>,
+    pub(super) logs: Option<Vec<Log<'a>>>,
     #[serde(borrow, rename = "processID", alias = "processId", alias = "process_id", default)]
-    process_id: Option<Text<'a>>,
+    pub(super) process_id: Option<Text<'a>>,
     #[serde(borrow, default)]
-    process: Option<Process<'a>>,
+    pub(super) process: Option<Process<'a>>,
     #[serde(borrow, default)]
-    warnings: Scalar<'a>,
+    pub(super) warnings: Scalar<'a>,
 }
 
-#[derive(Deserialize)]
-struct Reference<'a> {
+#[derive(Debug, Default, Deserialize, PartialEq)]
+pub(super) struct Reference<'a> {
     #[serde(borrow, rename = "refType", alias = "ref_type", default)]
-    kind: Option<Text<'a>>,
+    pub(super) kind: Option<Text<'a>>,
     #[serde(borrow, rename = "traceID", alias = "traceId", alias = "trace_id", default)]
-    trace_id: Option<Text<'a>>,
+    pub(super) trace_id: Option<Text<'a>>,
     #[serde(borrow, rename = "spanID", alias = "spanId", alias = "span_id", default)]
-    span_id: Option<Text<'a>>,
+    pub(super) span_id: Option<Text<'a>>,
 }
 
-#[derive(Deserialize)]
-struct Log<'a> {
+#[derive(Debug, Default, Deserialize, PartialEq)]
+pub(super) struct Log<'a> {
     #[serde(borrow, default)]
-    timestamp: Scalar<'a>,
+    pub(super) timestamp: Scalar<'a>,
     #[serde(borrow, default)]
-    fields: Option<Vec<Tag<'a>>>,
+    pub(super) fields: Option<Vec<Tag<'a>>>,
 }
 
 fn text<'t>(text: &'t Option<Text<'_>>) -> &'t str {
@@ -185,7 +185,8 @@ pub fn push(span: &Span<'_>, known: &mut Resources, import: &mut Import<'_>) -> 
     let trace = import.trace_id(text(&span.trace_id));
     // The parent is the first CHILD_OF of this trace, else the first FOLLOWS_FROM of it; the other references are links.
     let references: Vec<&Reference<'_>> = span.references.iter().flatten().collect();
-    let own: Vec<bool> = references.iter().map(|r| text(&r.trace_id).is_empty() || import.trace_id(text(&r.trace_id)) == trace).collect();
+    let mut same = |id: &str| id.is_empty() || id == text(&span.trace_id) || import.trace_id(id) == trace;
+    let own: Vec<bool> = references.iter().map(|r| same(text(&r.trace_id))).collect();
     let of_kind = |async_edge: bool| references.iter().zip(&own).position(|(r, own)| *own && follows(r) == async_edge);
     let parent_at = of_kind(false).or_else(|| of_kind(true));
     if parent_at.is_some_and(|at| follows(references[at])) {

@@ -3,6 +3,7 @@
 
 use super::ImportError;
 pub use super::json_outline::{Outline, keys_under, outline};
+use super::json_quick::Quick;
 pub use super::json_value::{Pairs, Scalar, Text};
 use std::io::BufRead;
 
@@ -193,9 +194,17 @@ impl<'r> Json<'r> {
                 Some(_) => return Err(Broken::Unexpected(self.position(), "a key or `}`")),
             }
         }
+        key.clear();
+        // Nearly all keys are plain, and stand in the buffer with their colon.
+        let plain = self.quick(|quick| {
+            key.push_str(std::str::from_utf8(quick.key()?).ok()?);
+            Some(())
+        });
+        if plain.is_some() {
+            return Ok(true);
+        }
         let mut raw = Vec::new();
         self.raw(&mut raw)?;
-        key.clear();
         let text = serde_json::from_slice::<Text<'_>>(&raw).map(|t| t.0);
         key.push_str(&text.unwrap_or_else(|_| String::from_utf8_lossy(&raw)));
         if self.eat(b':')? { Ok(true) } else { Err(Broken::Unexpected(self.position(), "`:`")) }
@@ -230,6 +239,16 @@ impl<'r> Json<'r> {
     /// [`Broken::End`] when the file ends inside the value.
     pub fn raw(&mut self, out: &mut Vec<u8>) -> Result<()> {
         self.walk(Some(out))
+    }
+
+    /// Reads the next value where it stands. `None`, with nothing consumed, when `read` gave up: see [`Quick`].
+    #[inline]
+    pub fn quick<T>(&mut self, read: impl FnOnce(&mut Quick<'_>) -> Option<T>) -> Option<T> {
+        let mut quick = Quick::new(&self.buf, self.at);
+        let out = read(&mut quick)?;
+        self.at = quick.position();
+        self.comma = None;
+        Some(out)
     }
 
     /// Passes over the next value.

@@ -9,7 +9,7 @@ use super::parts::{InParts, Part, PartReader, read_whole};
 use super::span_parts::SpanReader;
 use super::span_sink::{BAD_SPAN, BROKEN, CUT};
 use super::{Format, Import, ImportError, Prefix, Sniff};
-use crate::base::ids::StringId;
+use crate::base::ids::{ResourceId, ServiceId, StringId};
 use crate::base::pack::Unpacker;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use serde::{Deserialize, Serialize};
@@ -238,14 +238,7 @@ impl Reader {
             let more = json.next_key(&mut self.key);
             let step = match more {
                 Ok(false) => break,
-                Ok(true) if self.key == "resource" => {
-                    let at = json.position();
-                    json.raw(&mut self.raw)
-                        .map(|()| {
-                            resource = record::<Resource<'_>>(&self.raw, &mut self.spare, at, import).ok().map(|r| read_resource(r, import))
-                        })
-                        .map_err(Stop::from)
-                }
+                Ok(true) if self.key == "resource" => self.resource(json, import).map(|known| resource = known).map_err(Stop::from),
                 Ok(true) if SCOPE_KEYS.contains(&self.key.as_str()) => self.scopes(json, import),
                 Ok(true) => json.skip().map_err(Stop::from),
                 Err(e) => Err(e.into()),
@@ -258,6 +251,48 @@ impl Reader {
         // The resource may stand behind its spans, and must be known to them even when the file breaks off.
         settle(first, resource, import);
         end
+    }
+
+    /// Reads one span; `false` when their array ended. A function of its own, so that a browser optimises it: see
+    /// `engine::warm`.
+    #[inline(never)]
+    fn next_span(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<bool, Stop> {
+        if !json.next_item()? {
+            return Ok(false);
+        }
+        let quick = json.quick(|quick| {
+            let span = Span::quick(quick)?;
+            quick.record()?;
+            import.ledger.records_in += 1;
+            push(span, import);
+            Some(())
+        });
+        if quick.is_some() {
+            return Ok(true);
+        }
+        let at = json.position();
+        let result = json.raw(&mut self.raw);
+        import.ledger.records_in += 1;
+        result?;
+        match record::<Span<'_>>(&self.raw, &mut self.spare, at, import) {
+            Ok(span) => push(span, import),
+            Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
+        }
+        Ok(true)
+    }
+
+    fn resource(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<Option<(ResourceId, Option<ServiceId>)>, Broken> {
+        let quick = json.quick(|quick| {
+            let resource = Resource::quick(quick)?;
+            quick.record()?;
+            Some(read_resource(resource, import))
+        });
+        if quick.is_some() {
+            return Ok(quick);
+        }
+        let at = json.position();
+        json.raw(&mut self.raw)?;
+        Ok(record::<Resource<'_>>(&self.raw, &mut self.spare, at, import).ok().map(|r| read_resource(r, import)))
     }
 
     fn scopes(&mut self, json: &mut Json<'_>, import: &mut Import<'_>) -> Result<(), Stop> {
@@ -275,6 +310,16 @@ impl Reader {
             while json.next_key(&mut self.key)? {
                 match self.key.as_str() {
                     "scope" | "instrumentationLibrary" | "instrumentation_library" => {
+                        let strings = &mut import.session.strings;
+                        let quick = json.quick(|quick| {
+                            let scope = Scope::quick(quick)?;
+                            quick.record()?;
+                            Some(strings.intern(&scope.name.unwrap_or_default().0))
+                        });
+                        if let Some(known) = quick {
+                            scope = known;
+                            continue;
+                        }
                         let at = json.position();
                         json.raw(&mut self.raw)?;
                         let read = record::<Scope<'_>>(&self.raw, &mut self.spare, at, import);
@@ -282,15 +327,7 @@ impl Reader {
                         scope = import.session.strings.intern(&name.0);
                     }
                     "spans" if json.eat(b'[')? => {
-                        while json.next_item()? {
-                            let at = json.position();
-                            let result = json.raw(&mut self.raw);
-                            import.ledger.records_in += 1;
-                            result?;
-                            match record::<Span<'_>>(&self.raw, &mut self.spare, at, import) {
-                                Ok(span) => push(span, import),
-                                Err(e) => import.report(BAD_SPAN, At::Byte(at), &e.to_string()),
-                            }
+                        while self.next_span(json, import)? {
                             if import.ledger.records_in.is_multiple_of(4096) {
                                 import.tick(import.ledger.records_in)?;
                             }

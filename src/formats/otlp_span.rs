@@ -6,11 +6,11 @@ use super::span_draft::{Attrs, Draft, DraftEvent, DraftLink, service_name};
 use super::span_sink::{kind, trace_id};
 use crate::base::ids::{ResourceId, ServiceId};
 use crate::model::trace::{SPAN_ASYNC, SPAN_ERROR, SPAN_REMOTE_PARENT};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 
 /// An instrumentation scope.
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize, PartialEq)]
 pub struct Scope<'a> {
     /// Library name.
     #[serde(borrow, default)]
@@ -18,10 +18,22 @@ pub struct Scope<'a> {
 }
 
 /// A resource: what its spans share.
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize, PartialEq)]
 pub struct Resource<'a> {
     #[serde(borrow, default)]
-    attributes: Option<Vec<KeyValue<'a>>>,
+    pub(super) attributes: Attributes<'a>,
+}
+
+/// A list of keys and values.
+#[derive(Debug, Default, PartialEq)]
+pub struct Attributes<'a>(pub Attrs<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Attributes<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Attributes<'a>, D::Error> {
+        let list = Option::<Vec<KeyValue<'de>>>::deserialize(d)?;
+        let pair = |kv: KeyValue<'a>| (kv.key.unwrap_or_default().0, kv.value.map_or(Scalar::Null, |v| v.scalar()));
+        Ok(Attributes(list.into_iter().flatten().map(pair).collect()))
+    }
 }
 
 #[derive(Deserialize)]
@@ -114,71 +126,66 @@ fn any(value: &serde_json::Value, depth: u32) -> serde_json::Value {
 }
 
 /// A span.
-#[derive(Deserialize)]
+#[derive(Debug, Default, Deserialize, PartialEq)]
 pub struct Span<'a> {
     #[serde(borrow, rename = "traceId", alias = "trace_id", default)]
-    trace_id: Option<Text<'a>>,
+    pub(super) trace_id: Option<Text<'a>>,
     #[serde(borrow, rename = "spanId", alias = "span_id", default)]
-    span_id: Option<Text<'a>>,
+    pub(super) span_id: Option<Text<'a>>,
     #[serde(borrow, rename = "parentSpanId", alias = "parent_span_id", default)]
-    parent: Option<Text<'a>>,
+    pub(super) parent: Option<Text<'a>>,
     #[serde(borrow, default)]
-    name: Option<Text<'a>>,
+    pub(super) name: Option<Text<'a>>,
     #[serde(borrow, default)]
-    kind: Scalar<'a>,
+    pub(super) kind: Scalar<'a>,
     #[serde(borrow, rename = "startTimeUnixNano", alias = "start_time_unix_nano", default)]
-    start: Scalar<'a>,
+    pub(super) start: Scalar<'a>,
     #[serde(borrow, rename = "endTimeUnixNano", alias = "end_time_unix_nano", default)]
-    end: Scalar<'a>,
+    pub(super) end: Scalar<'a>,
     #[serde(borrow, default)]
-    attributes: Option<Vec<KeyValue<'a>>>,
+    pub(super) attributes: Attributes<'a>,
     #[serde(borrow, default)]
-    events: Option<Vec<Event<'a>>>,
+    pub(super) events: Option<Vec<Event<'a>>>,
     #[serde(borrow, default)]
-    links: Option<Vec<Link<'a>>>,
+    pub(super) links: Option<Vec<Link<'a>>>,
     #[serde(borrow, default)]
-    status: Option<JsonStatus<'a>>,
+    pub(super) status: Option<JsonStatus<'a>>,
     #[serde(borrow, default)]
-    flags: Scalar<'a>,
+    pub(super) flags: Scalar<'a>,
 }
 
-#[derive(Deserialize)]
-struct Event<'a> {
+#[derive(Debug, Default, Deserialize, PartialEq)]
+pub(super) struct Event<'a> {
     #[serde(borrow, rename = "timeUnixNano", alias = "time_unix_nano", default)]
-    time: Scalar<'a>,
+    pub(super) time: Scalar<'a>,
     #[serde(borrow, default)]
-    name: Option<Text<'a>>,
+    pub(super) name: Option<Text<'a>>,
     #[serde(borrow, default)]
-    attributes: Option<Vec<KeyValue<'a>>>,
+    pub(super) attributes: Attributes<'a>,
 }
 
-#[derive(Deserialize)]
-struct Link<'a> {
+#[derive(Debug, Default, Deserialize, PartialEq)]
+pub(super) struct Link<'a> {
     #[serde(borrow, rename = "traceId", alias = "trace_id", default)]
-    trace_id: Option<Text<'a>>,
+    pub(super) trace_id: Option<Text<'a>>,
     #[serde(borrow, rename = "spanId", alias = "span_id", default)]
-    span_id: Option<Text<'a>>,
+    pub(super) span_id: Option<Text<'a>>,
     #[serde(borrow, default)]
-    attributes: Option<Vec<KeyValue<'a>>>,
+    pub(super) attributes: Attributes<'a>,
 }
 
-#[derive(Deserialize)]
-struct JsonStatus<'a> {
+#[derive(Debug, Default, Deserialize, PartialEq)]
+pub(super) struct JsonStatus<'a> {
     #[serde(borrow, default)]
-    code: Scalar<'a>,
+    pub(super) code: Scalar<'a>,
     #[serde(borrow, default)]
-    message: Option<Text<'a>>,
-}
-
-fn attributes<'a>(list: Option<Vec<KeyValue<'a>>>) -> Attrs<'a> {
-    let pair = |kv: KeyValue<'a>| (kv.key.unwrap_or_default().0, kv.value.map_or(Scalar::Null, |v| v.scalar()));
-    list.into_iter().flatten().map(pair).collect()
+    pub(super) message: Option<Text<'a>>,
 }
 
 /// Stores a resource; gives its row and service. `None` for the service when the resource does not name one; a name that is
 /// empty is no service.
 pub fn read_resource(resource: Resource<'_>, import: &mut Import<'_>) -> (ResourceId, Option<ServiceId>) {
-    store_resource(&attributes(resource.attributes), import)
+    store_resource(&resource.attributes.0, import)
 }
 
 /// As [`read_resource`], from its attributes.
@@ -251,17 +258,17 @@ pub fn push(span: Span<'_>, import: &mut Import<'_>) {
         kind: kind(&span.kind),
         start_ns: import.checked_time(span.start.int(), &span.start).unwrap_or(0),
         end_ns: Some(import.checked_time(span.end.int(), &span.end).unwrap_or(0)),
-        attrs: attributes(span.attributes),
+        attrs: span.attributes.0,
         ..Draft::default()
     };
     d.text("otel.status_description", span.status.map_or(String::new(), |s| text(s.message)));
     for event in span.events.into_iter().flatten() {
-        let (name, attrs) = (event.name.unwrap_or_default().0, attributes(event.attributes));
+        let (name, attrs) = (event.name.unwrap_or_default().0, event.attributes.0);
         d.events.push(DraftEvent { time_ns: event.time.int(), name, attrs });
     }
     for link in span.links.into_iter().flatten() {
         let (trace, span) = (link.trace_id.unwrap_or_default().0, link.span_id.unwrap_or_default().0);
-        d.links.push(DraftLink { trace, span, attrs: attributes(link.attributes) });
+        d.links.push(DraftLink { trace, span, attrs: link.attributes.0 });
     }
     store(d, &status, import);
 }

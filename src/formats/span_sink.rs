@@ -110,6 +110,11 @@ impl Import<'_> {
 
     /// Interns a normalised trace id.
     pub fn trace_id(&mut self, text: &str) -> StringId {
+        // Most ids are written as they are kept.
+        let digits = || text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if text.len() == 32 && !text.starts_with('0') && digits() {
+            return self.session.strings.intern(text);
+        }
         self.session.strings.intern(&trace_id(text))
     }
 
