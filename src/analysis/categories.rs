@@ -4,6 +4,7 @@
 //! scope. A rule is tried only if its runtime occurs in the profile, which is both faster and safer; a rule marked weak
 //! (its names are generic) needs the function's own binary or file to belong to that runtime.
 
+use crate::base::hash::hash_text;
 use crate::base::ids::FuncId;
 use crate::base::patterns::Patterns;
 use crate::model::Session;
@@ -41,8 +42,12 @@ impl CategorySet {
     }
 }
 
+/// Rules ask for names once per stack: numbers are compared before texts.
 fn bit(name: &str) -> Option<u64> {
-    names().iter().position(|n| n == name).map(|i| 1 << i)
+    let t = taxonomy();
+    let code = hash_text(name.as_bytes());
+    let at = t.codes.iter().position(|c| *c == code)?;
+    (t.order[at] == name).then_some(1 << at)
 }
 
 /// All categories in order of precedence.
@@ -108,6 +113,8 @@ impl Group {
 
 struct Taxonomy {
     order: Vec<String>,
+    /// The hash of each name.
+    codes: Vec<u64>,
     groups: Vec<Group>,
     /// Patterns that show a runtime: by symbol, binary, thread name, file.
     detect: [(Vec<usize>, Patterns); 4],
@@ -157,7 +164,8 @@ fn taxonomy() -> &'static Taxonomy {
             }
         }
         let known = known.into_iter().cloned().collect();
-        Taxonomy { known, groups: groups.into_values().collect(), detect, order: file.order }
+        let codes = file.order.iter().map(|name| hash_text(name.as_bytes())).collect();
+        Taxonomy { known, groups: groups.into_values().collect(), detect, order: file.order, codes }
     })
 }
 

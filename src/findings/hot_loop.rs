@@ -15,6 +15,7 @@ use crate::base::intern::PairIndex;
 use crate::base::quantity::format_count;
 use crate::model::symbols::FRAME_INLINED;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// The rule.
 pub struct HotLoop;
@@ -128,11 +129,11 @@ impl Detector for HotLoop {
 
 /// Functions with a loop by the shape of their samples, not by names alone.
 pub(super) fn looped(cx: &Context<'_>, active: &Active<'_>) -> Vec<FuncId> {
-    claims(cx, active).into_iter().filter(|c| matches!(c.verdict, Verdict::Tight | Verdict::Body)).map(|c| c.func).collect()
+    claims(cx, active).iter().filter(|c| matches!(c.verdict, Verdict::Tight | Verdict::Body)).map(|c| c.func).collect()
 }
 
 fn of_profile(cx: &Context<'_>, active: &Active<'_>, findings: &mut Vec<Finding>) {
-    let mut claims = claims(cx, active);
+    let mut claims = Vec::clone(&claims(cx, active));
     if claims.is_empty() {
         return;
     }
@@ -150,8 +151,13 @@ fn of_profile(cx: &Context<'_>, active: &Active<'_>, findings: &mut Vec<Finding>
     }));
 }
 
-/// What can be said about each owner of a profile's samples, by tiers T0 to T2, T4 and T5.
-pub(super) fn claims(cx: &Context<'_>, active: &Active<'_>) -> Vec<Claim> {
+/// What can be said about each owner of a CPU profile's samples, for three rules, judged on first use.
+pub(super) fn claims(cx: &Context<'_>, active: &Active<'_>) -> Rc<Vec<Claim>> {
+    cx.claims.borrow_mut().entry(active.id).or_insert_with(|| Rc::new(judge_all(cx, active))).clone()
+}
+
+/// The same by tiers T0 to T2, T4 and T5.
+fn judge_all(cx: &Context<'_>, active: &Active<'_>) -> Vec<Claim> {
     let groups = groups(active);
     let seen = cx.seen(active);
     let limits = Limits {

@@ -13,6 +13,7 @@ const ROWS: usize = 12;
 const EXITS: u64 = 10;
 
 /// The loops of one claim.
+#[derive(Clone)]
 pub(super) struct Shown {
     /// Where the samples lie.
     pub hit: Hit,

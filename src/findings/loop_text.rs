@@ -17,6 +17,7 @@ use crate::base::view::{View, ViewRef};
 use crate::model::symbols::NO_ADDRESS;
 
 /// What was decided about one function.
+#[derive(Clone)]
 pub(super) struct Claim {
     /// The function that loops.
     pub func: FuncId,

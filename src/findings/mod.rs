@@ -227,6 +227,7 @@ pub struct Context<'a> {
     costs: RefCell<BTreeMap<ProfileId, Rc<Costs>>>,
     order: RefCell<BTreeMap<ProfileId, Option<Rc<TimeOrder>>>>,
     seen: RefCell<BTreeMap<ProfileId, Option<Rc<loop_seen::Seen>>>>,
+    claims: RefCell<BTreeMap<ProfileId, Rc<Vec<loop_text::Claim>>>>,
     trees: RefCell<Trees>,
 }
 
@@ -251,6 +252,7 @@ impl<'a> Context<'a> {
             costs: RefCell::default(),
             order: RefCell::default(),
             seen: RefCell::default(),
+            claims: RefCell::default(),
             trees: RefCell::default(),
         }
     }
