@@ -112,6 +112,29 @@ fn sizes(dist: &Path, names: &[&str]) -> Result<usize> {
     Ok(sum)
 }
 
+/// Builds benches/wasm_module.rs as the page is built; gives the script that runs it in Node.js.
+pub fn bench_wasm() -> Result<PathBuf> {
+    wasm_target()?;
+    say("compiling the benchmark for wasm32, profile release (minutes)");
+    let mut compile = cargo();
+    compile.args(["build", "--locked", "--target", "wasm32-unknown-unknown", "--example", "bench-wasm", "--release"]);
+    compile.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", SIMD).env_remove("RUSTFLAGS");
+    run(&mut compile)?;
+    let compiled = target_dir().join("wasm32-unknown-unknown/release/examples/bench-wasm.wasm");
+    let folder = target_dir().join("bench-wasm");
+    let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
+    let bindgen = bindgen.input_path(&compiled).nodejs(true).map_err(|e| e.to_string())?.typescript(false).out_name("bench");
+    bindgen.generate(&folder).map_err(|e| format!("wasm-bindgen: {e:#}"))?;
+    // V8 gets what it gets in the page.
+    let wasm = folder.join("bench_bg.wasm");
+    if let Some(tool) = wasm_opt() {
+        run(Command::new(tool).args(["-O3", "-g", "--enable-simd"]).args(FEATURES).arg("-o").arg(&wasm).arg(&wasm))?;
+    }
+    let script = folder.join("wasm.cjs");
+    fs::copy(root().join("benches/wasm.cjs"), &script).map_err(io(&script))?;
+    Ok(script)
+}
+
 /// Maps a text line by line.
 fn lines(text: &str, map: impl Fn(&str) -> Option<String>) -> String {
     let mut out: String = text.lines().filter_map(map).collect::<Vec<_>>().join("\n");

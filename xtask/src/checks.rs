@@ -1,7 +1,7 @@
 //! Every check of the repository, in order of how soon it fails; and the benchmarks.
 
 use crate::Result;
-use crate::build::{build, dist};
+use crate::build::{bench_wasm, build, dist};
 use crate::bundle::bundle;
 use crate::tools::{cargo, chromium, go, run, say, wasm_target};
 use std::time::Instant;
@@ -81,13 +81,18 @@ fn browser() -> Result {
         .env("HOTSPAN_REQUIRE_BROWSER", "1"))
 }
 
-/// `cargo xtask bench`: benches/files.rs, with `--browser` benches/browser.rs, with `--detection` benches/detection.rs
-/// decides what is measured.
+/// `cargo xtask bench`: benches/files.rs, with `--browser` benches/browser.rs, with `--wasm` benches/wasm.rs, with `--detection`
+/// benches/detection.rs decides what is measured.
 pub fn bench(args: &[String]) -> Result {
     if args.iter().any(|a| a == "--browser") {
         page()?;
         let args = args.iter().filter(|a| *a != "--browser");
         return run(cargo().args(["bench", "--locked", "--bench", "browser", "--"]).args(args).env("HOTSPAN_CHROMIUM", chromium()?));
+    }
+    if args.iter().any(|a| a == "--wasm") {
+        let script = bench_wasm()?;
+        let args = args.iter().filter(|a| *a != "--wasm");
+        return run(cargo().args(["bench", "--locked", "--bench", "wasm", "--"]).args(args).env("HOTSPAN_BENCH_WASM", script));
     }
     if args.iter().any(|a| a == "--detection") {
         let args = args.iter().filter(|a| *a != "--detection");

@@ -17,6 +17,7 @@ cargo xtask COMMAND
   build [--quick] [--no-simd]  leave a static folder dist/ for any host
   bundle [--quick] [--no-simd] leave dist/hotspan.html: the whole page in one file, for file://
   bench [--browser] [FILE…]  time import, call tree and layout on generated input
+  bench --wasm [FILE…]       processor time of the page's workers, as wasm in Node.js
   bench --detection [N]      judge the rules on N generated systems (1000)
   shot OUT.png [OPTION…]     take a picture of the page (see tests/browser/shot.rs)
   help                       this text
