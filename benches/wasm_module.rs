@@ -19,7 +19,7 @@ mod wasm {
     use hotspan::engine::protocol::flame::FlameMode;
     use hotspan::engine::protocol::traces::TraceQuery;
     use hotspan::engine::protocol::{Request, SampleQuery};
-    use hotspan::engine::{Engine, warm};
+    use hotspan::engine::{Engine, carried, warm};
     use js_sys::{Function, Reflect, Uint8Array};
     use std::io::Read;
     use wasm_bindgen::prelude::Closure;
@@ -38,6 +38,8 @@ mod wasm {
 
     /// Gives the script a function `bench(step, number, bytes)`.
     pub fn offer() {
+        // What the page starts with.
+        carried::install(&carried::FIRST);
         let mut bench = Bench::default();
         let step = Closure::<dyn FnMut(String, f64, Option<Uint8Array>) -> JsValue>::new(move |step: String, number: f64, bytes| {
             bench.step(&step, number, bytes)
