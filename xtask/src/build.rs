@@ -5,7 +5,7 @@ use crate::tools::{cargo, run, say, target_dir, wasm_opt, wasm_target};
 use crate::{Result, root};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 /// What today's compiler assumes of a browser. Naming them keeps wasm-opt from using what browsers do not have yet.
 const FEATURES: &[&str] = &[
@@ -70,9 +70,21 @@ pub fn build(quick: bool, simd: bool) -> Result<PathBuf> {
     }
     if !quick && let Some(tool) = wasm_opt() {
         say("optimising the wasm (wasm-opt, about a minute)");
-        for (_, name, level) in MODULES {
-            let wasm = dist.join(format!("{name}_bg.wasm"));
-            run(Command::new(&tool).arg(level).args(FEATURES).args(simd.then_some("--enable-simd")).arg("-o").arg(&wasm).arg(&wasm))?;
+        // Each runs on one core.
+        let started: Vec<(&str, Child)> = MODULES
+            .iter()
+            .map(|(_, name, level)| {
+                let wasm = dist.join(format!("{name}_bg.wasm"));
+                let mut command = Command::new(&tool);
+                command.arg(level).args(FEATURES).args(simd.then_some("--enable-simd")).arg("-o").arg(&wasm).arg(&wasm);
+                command.spawn().map(|child| (*name, child)).map_err(|e| format!("wasm-opt: {e}"))
+            })
+            .collect::<Result<_>>()?;
+        for (name, mut child) in started {
+            let status = child.wait().map_err(|e| format!("wasm-opt: {e}"))?;
+            if !status.success() {
+                return Err(format!("wasm-opt failed on {name}_bg.wasm ({status})"));
+            }
         }
     }
     copy_folder(&root().join("static"), &dist)?;
