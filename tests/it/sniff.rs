@@ -9,7 +9,7 @@ use std::path::Path;
 fn is_fixture(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let ending = path.extension().unwrap_or_default().to_string_lossy();
-    let beside = ["c", "go", "java", "jfc", "js", "md", "py", "rs", "sh", "tsv"].contains(&&*ending);
+    let beside = ["c", "go", "java", "jfc", "js", "md", "py", "rs", "s", "sh", "tsv"].contains(&&*ending);
     path.is_file() && !beside && !name.starts_with("README") && !name.contains(".expected.")
 }
 
