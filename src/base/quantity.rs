@@ -45,6 +45,11 @@ pub fn format_bytes(bytes: f64) -> String {
     scaled(bytes, &[(1024.0 * 1024.0 * 1024.0, "GiB"), (1024.0 * 1024.0, "MiB"), (1024.0, "KiB"), (1.0, "B")])
 }
 
+/// `1 trace`, `2,000 traces`: a number with what it counts, in the singular or plural.
+pub fn counted(n: u64, what: &str) -> String {
+    format!("{} {what}{}", format_count(n as f64), if n == 1 { "" } else { "s" })
+}
+
 /// A count with thousands separated by commas; fractions only below 1,000.
 pub fn format_count(count: f64) -> String {
     if count.abs() < 1000.0 && count.fract() != 0.0 {

@@ -49,6 +49,8 @@ pub struct Active<'a> {
     pub counted: bool,
     /// Active events whose leaf has no symbol.
     pub unknown: i64,
+    /// By stack: the function of its topmost frame, canonical. Rules ask for it once per stack, and stacks are many.
+    func: Vec<FuncId>,
     class: Vec<CategorySet>,
     leaf_class: Vec<CategorySet>,
     runtimes: Vec<&'static str>,
@@ -139,6 +141,7 @@ impl<'a> Active<'a> {
             idle: 0,
             counted,
             unknown: 0,
+            func: functions(session),
             class: vec![CategorySet::default(); s.funcs.len()],
             leaf_class: vec![CategorySet::default(); s.funcs.len()],
             runtimes: Vec::new(),
@@ -209,6 +212,7 @@ impl<'a> Active<'a> {
             idle: 0,
             counted: true,
             unknown: 0,
+            func: functions(session),
             class: vec![CategorySet::default(); n],
             leaf_class: vec![CategorySet::default(); n],
             runtimes: Vec::new(),
@@ -286,8 +290,7 @@ impl<'a> Active<'a> {
 
     /// The function of a stack's topmost frame, canonical.
     pub fn func(&self, stack: StackId) -> FuncId {
-        let s = &self.session.symbols;
-        s.funcs.canonical[s.frames.func[s.stacks.frame[stack.index()].index()].index()]
+        self.func[stack.index()]
     }
 
     /// Display name of a function.
@@ -334,6 +337,12 @@ impl<'a> Active<'a> {
     pub fn unknown_share(&self) -> f64 {
         if self.count > 0 { self.unknown as f64 / self.count as f64 } else { 0.0 }
     }
+}
+
+fn functions(session: &Session) -> Vec<FuncId> {
+    let s = &session.symbols;
+    let by_frame: Vec<FuncId> = s.frames.func.iter().map(|func| s.funcs.canonical[func.index()]).collect();
+    s.stacks.frame.iter().map(|frame| by_frame[frame.index()]).collect()
 }
 
 fn folded(session: &Session) -> Vec<bool> {

@@ -229,7 +229,10 @@ fn describe(cx: &Context<'_>, active: &Active<'_>, mut found: Pressure) -> Optio
     }
     for (count, what) in [(found.boxing, "boxing numbers"), (found.faults, "page faults while memory is allocated")] {
         if count > 0 {
-            evidence.push(Evidence { text: format!("{} ({count} samples) in {what}", format_share(of(count).p)), view: view(View::Flame) });
+            evidence.push(Evidence {
+                text: format!("{} ({}) in {what}", format_share(of(count).p), counted(count as usize, "sample")),
+                view: view(View::Flame),
+            });
         }
     }
     let cover = Cover::Stacks(active.id, std::mem::take(&mut found.cover));

@@ -286,8 +286,8 @@ fn tell(cx: &Context<'_>, active: &Active<'_>, times: &Timed, shape: &Shape) -> 
         .take(3)
         .map(|b| Evidence {
             text: format!(
-                "{} samples within {}, from {} on",
-                size(*b),
+                "{} within {}, from {} on",
+                counted(size(*b) as usize, "sample"),
                 format_ns(((b.1 + 1 - b.0) as i64 * shape.width) as f64),
                 format_ns((b.0 as i64 * shape.width) as f64)
             ),

@@ -144,14 +144,14 @@ impl CostRule {
         for (func, count) in places.entries.iter().take(3) {
             let path = heaviest_path(active.session, &tree, *func);
             evidence.push(Evidence {
-                text: format!("{} ({count} samples) in {}", part(*count), active.name(*func)),
+                text: format!("{} ({}) in {}", part(*count), counted(*count as usize, "sample"), active.name(*func)),
                 view: ViewRef { path, function: Some(active.name(*func).to_string()), ..view(View::Flame) },
             });
         }
         for (func, count) in places.owners.iter().take(5) {
             let path = heaviest_path(active.session, &tree, *func);
             evidence.push(Evidence {
-                text: format!("{} ({count} samples) asked for by {}", part(*count), active.name(*func)),
+                text: format!("{} ({}) asked for by {}", part(*count), counted(*count as usize, "sample"), active.name(*func)),
                 view: ViewRef { path, function: Some(active.name(*func).to_string()), ..view(View::Flame) },
             });
         }

@@ -177,7 +177,7 @@ fn describe(
         ..ViewRef::of(View::Flame)
     };
     let mut evidence = vec![Evidence {
-        text: format!("The flame graph of {endpoint} alone: {} samples, {count} of them in {name}", of.count),
+        text: format!("The flame graph of {endpoint} alone: {}, {count} of them in {name}", counted(of.count as usize, "sample")),
         view: flame(vec![LabelFilter::value(ENDPOINT_KEY, endpoint)]),
     }];
     let mut exemplars = Vec::new();

@@ -132,9 +132,15 @@ impl ShareOf {
         ShareOf { p: share.p, low: share.low, high: share.high, n: share.n, of: of.to_string() }
     }
 
-    /// `12.3 % of request (95 %: 10.1 % to 14.5 %, n = 40)`; one observation has no interval.
+    /// `12.3 % of the requests' time (95 %: 10.1 % to 14.5 %, n = 40)`; one observation has no interval.
     pub fn told(&self) -> String {
-        let share = format!("{} of {}", format_share(self.p), self.of);
+        // The name in JSON is short; in a sentence it is time that is shared out.
+        let of = match self.of.as_str() {
+            "request" => "the requests' time",
+            "slow request" => "the slow requests' time",
+            other => other,
+        };
+        let share = format!("{} of {of}", format_share(self.p));
         if self.n == 1 && self.low == self.high {
             return format!("{share} (n = 1, no interval)");
         }

@@ -88,6 +88,9 @@ pub struct Calls {
     pub edges: BTreeMap<(FuncId, FuncId), i64>,
 }
 
+/// A stack without a caller.
+const NO_CALL: u32 = u32::MAX;
+
 /// Counts functions and calls in one pass over the stacks.
 pub fn calls(active: &Active<'_>) -> Calls {
     let s = &active.session.symbols;
@@ -103,35 +106,35 @@ pub fn calls(active: &Active<'_>) -> Calls {
     let mut open_pairs: Vec<u32> = Vec::new();
     let mut sums: Vec<((FuncId, FuncId), i64)> = Vec::new();
     let mut functions = vec![(0_i64, 0_i64); s.funcs.len()];
+    // The call by which each stack was entered, for the way back.
+    let mut entered = vec![NO_CALL; s.stacks.len()];
     walk(&s.stacks, &used, |row, down| {
         let func = active.func(StackId::from_index(row));
-        let pair = s.stacks.prefix[row].get().map(|below| {
-            let caller = active.func(below);
-            let (pair, new) = pairs.get_or_insert(caller.0, func.0, open_pairs.len() as u32);
-            if new {
-                open_pairs.push(0);
-                sums.push(((caller, func), 0));
-            }
-            pair as usize
-        });
-        if down {
-            functions[func.index()].0 += own[row];
-            if open[func.index()] == 0 {
-                functions[func.index()].1 += total[row];
-            }
-            open[func.index()] += 1;
-            if let Some(pair) = pair {
-                if open_pairs[pair] == 0 {
-                    sums[pair].1 += total[row];
-                }
-                open_pairs[pair] += 1;
-            }
-        } else {
+        if !down {
             open[func.index()] -= 1;
-            if let Some(pair) = pair {
-                open_pairs[pair] -= 1;
+            if let Some(of) = open_pairs.get_mut(entered[row] as usize) {
+                *of -= 1;
             }
+            return;
         }
+        functions[func.index()].0 += own[row];
+        if open[func.index()] == 0 {
+            functions[func.index()].1 += total[row];
+        }
+        open[func.index()] += 1;
+        let Some(below) = s.stacks.prefix[row].get() else { return };
+        let caller = active.func(below);
+        let (pair, new) = pairs.get_or_insert(caller.0, func.0, open_pairs.len() as u32);
+        if new {
+            open_pairs.push(0);
+            sums.push(((caller, func), 0));
+        }
+        entered[row] = pair;
+        let of = &mut open_pairs[pair as usize];
+        if *of == 0 {
+            sums[pair as usize].1 += total[row];
+        }
+        *of += 1;
     });
     for (i, (own, total)) in functions.into_iter().enumerate().filter(|(_, (_, total))| *total > 0) {
         out.own.insert(FuncId::from_index(i), own);

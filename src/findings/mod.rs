@@ -488,7 +488,7 @@ pub(crate) fn in_traces(affected: usize, of: usize) -> String {
 
 /// `1 CPU profile`, `2 CPU profiles`.
 pub(crate) fn counted(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+    crate::base::quantity::counted(n as u64, what)
 }
 
 /// The worst severity of a list.

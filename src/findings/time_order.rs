@@ -124,19 +124,26 @@ pub fn time_order(active: &Active<'_>) -> Option<TimeOrder> {
             last = Some((stack, time));
         }
     }
-    Some(walk.out)
+    Some(walk.finish())
 }
 
 struct Walk<'a, 'b> {
     active: &'b Active<'a>,
-    out: TimeOrder,
+    pairs: u64,
+    /// By canonical function.
+    moves: Vec<Moves>,
     /// By stack: which visit of it this is.
     visit: Vec<u32>,
     visits: u32,
     /// Stack and function called from it, with the visit in which that was.
     called: PairIndex,
     called_in: Vec<u32>,
+    /// By stack: the row in `called_in` of the call that it begins with, as far as it was looked up. Stacks are visited again and again.
+    call: Vec<u32>,
 }
+
+/// A call that was not looked up.
+const NO_CALL: u32 = u32::MAX;
 
 /// One of two stacks while both are followed down to where they part.
 #[derive(Clone, Copy)]
@@ -152,12 +159,38 @@ impl<'a, 'b> Walk<'a, 'b> {
     fn new(active: &'b Active<'a>) -> Walk<'a, 'b> {
         Walk {
             active,
-            out: TimeOrder::default(),
+            pairs: 0,
+            moves: vec![Moves::default(); active.session.symbols.funcs.len()],
             visit: vec![0; active.session.symbols.stacks.len()],
             visits: 0,
             called: PairIndex::default(),
             called_in: Vec::new(),
+            call: vec![NO_CALL; active.session.symbols.stacks.len()],
         }
+    }
+
+    fn finish(self) -> TimeOrder {
+        let moved = self.moves.into_iter().enumerate().filter(|(_, moves)| *moves != Moves::default());
+        TimeOrder { moves: moved.map(|(i, moves)| (FuncId::from_index(i), moves)).collect(), pairs: self.pairs }
+    }
+
+    fn moves(&mut self, func: FuncId) -> &mut Moves {
+        &mut self.moves[func.index()]
+    }
+
+    /// The row of the call from `caller` that `stack` begins with, and whether it is seen for the first time.
+    fn call(&mut self, caller: StackId, stack: StackId) -> (usize, bool) {
+        let known = self.call[stack.index()];
+        if known != NO_CALL {
+            return (known as usize, false);
+        }
+        let func = self.active.func(stack);
+        let (row, new) = self.called.get_or_insert(caller.0, func.0, self.called_in.len() as u32);
+        if new {
+            self.called_in.push(0);
+        }
+        self.call[stack.index()] = row;
+        (row as usize, new)
     }
 
     fn down(&self, side: &mut Side) {
@@ -170,11 +203,11 @@ impl<'a, 'b> Walk<'a, 'b> {
     }
 
     fn step(&mut self, before: StackId, now: StackId) {
-        self.out.pairs += 1;
+        self.pairs += 1;
         let s = &self.active.session.symbols;
         if before == now {
             if self.place(now).is_some() {
-                self.out.moves.entry(self.active.func(now)).or_default().same += 1;
+                self.moves(self.active.func(now)).same += 1;
             }
             return;
         }
@@ -209,18 +242,16 @@ impl<'a, 'b> Walk<'a, 'b> {
         if f != g {
             // The call that begins anew is noted by `enter`; here is seen whether it was there before in the same visit.
             if let Some(caller) = below.get() {
-                let (row, new) = self.called.get_or_insert(below.0, g.0, self.called_in.len() as u32);
-                if new {
-                    self.called_in.push(0);
-                } else if self.called_in[row as usize] == self.visit[caller.index()] {
-                    self.out.moves.entry(self.active.func(caller)).or_default().again += 1;
+                let (row, new) = self.call(caller, y);
+                if !new && self.called_in[row] == self.visit[caller.index()] {
+                    self.moves(self.active.func(caller)).again += 1;
                 }
             }
             return;
         }
         let (Some(from), Some(to)) = (self.place(x), self.place(y)) else { return };
         let Some(order) = from.compare(to) else { return };
-        let moves = self.out.moves.entry(f).or_default();
+        let moves = self.moves(f);
         match (order, leaf) {
             (Ordering::Greater, true) => moves.back += 1,
             (Ordering::Less, true) => moves.forward += 1,
@@ -246,12 +277,8 @@ impl<'a, 'b> Walk<'a, 'b> {
             let Some(stack) = at.get().filter(|s| *s != below) else { break };
             let caller = stacks.prefix[stack.index()];
             if let Some(caller) = caller.get() {
-                let func = self.active.func(stack);
-                let (row, new) = self.called.get_or_insert(caller.0, func.0, self.called_in.len() as u32);
-                if new {
-                    self.called_in.push(0);
-                }
-                self.called_in[row as usize] = self.visit[caller.index()];
+                let (row, _) = self.call(caller, stack);
+                self.called_in[row] = self.visit[caller.index()];
             }
             at = caller;
         }

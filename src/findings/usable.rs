@@ -18,31 +18,27 @@ pub fn usable(cx: &Context<'_>, verdicts: &[RuleVerdict]) -> String {
             idle = idle.saturating_add(samples.idle);
         }
         let left_out = if idle > 0 { format!(", {} idle ones left out", format_count(idle as f64)) } else { String::new() };
-        parts.push(format!("{} of {}{left_out}", plural(active, "active sample"), counted(cpu.len(), "CPU profile")));
+        parts.push(format!("{} of {}{left_out}", counted(active as usize, "active sample"), counted(cpu.len(), "CPU profile")));
     }
     let is_cpu = |i: usize| cpu.iter().any(|(id, _)| id.index() == i);
     let others: Vec<usize> = (0..cx.session.profiles.len()).filter(|i| !is_cpu(*i)).collect();
     if !others.is_empty() {
         let rows: i64 = others.iter().map(|i| cx.session.profiles[*i].samples.len() as i64).sum();
-        parts.push(format!("{} of {}", plural(rows, "stack"), counted(others.len(), "other profile")));
+        parts.push(format!("{} of {}", counted(rows as usize, "stack"), counted(others.len(), "other profile")));
     }
     let traces = &cx.session.traces;
     if !traces.spans.is_empty() {
         let calls: usize = (0..traces.traces.len()).map(|i| cx.calls().of(TraceRow::from_index(i)).len()).sum();
-        let (spans, calls) = (plural(traces.spans.len() as i64, "span"), plural(calls as i64, "call"));
+        let (spans, calls) = (counted(traces.spans.len(), "span"), counted(calls as usize, "call"));
         parts.push(format!("{spans} with {calls} in {}", counted(traces.traces.len(), "trace")));
     }
     let dropped: u64 = cx.session.sources.iter().map(|s| s.ledger.records_dropped()).sum();
     if dropped > 0 {
         let all: u64 = cx.session.sources.iter().map(|s| s.ledger.records_in).sum();
-        parts.push(format!("{} of {} not usable", format_count(dropped as f64), plural(all.try_into().unwrap_or(i64::MAX), "record")));
+        parts.push(format!("{} of {} not usable", format_count(dropped as f64), counted(all as usize, "record")));
     }
     parts.extend(super::given_up::usable(cx));
     let missing = verdicts.iter().filter(|v| v.status == RuleStatus::NotChecked).count();
     parts.push(format!("{} checked, {missing} could not", counted(verdicts.len() - missing, "rule")));
     parts.join("; ")
-}
-
-fn plural(n: i64, what: &str) -> String {
-    format!("{} {what}{}", format_count(n as f64), if n == 1 { "" } else { "s" })
 }

@@ -1,7 +1,7 @@
 //! `hotspan.inspect/1`: what each file holds and its ledger. A public contract: fields may be added, never renamed.
 
 use crate::base::ids::{LabelSetId, SourceId, SpanRow};
-use crate::base::quantity::format_count;
+use crate::base::quantity::counted;
 use crate::base::view::{View, ViewRef};
 use crate::model::ledger::{Choice, Ledger, WeightLine};
 use crate::model::profile::Profile;
@@ -212,10 +212,6 @@ pub fn size_text(events: Option<u64>, rows: u64) -> String {
         Some(events) => format!("{} in {rows_text}", counted(events, "sample")),
         None => rows_text,
     }
-}
-
-fn counted(n: u64, what: &str) -> String {
-    format!("{} {what}{}", format_count(n as f64), if n == 1 { "" } else { "s" })
 }
 
 fn source(session: &Session, id: SourceId, source: &Source) -> InspectSource {

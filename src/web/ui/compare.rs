@@ -3,7 +3,7 @@
 use super::compare_flame::{self, DiffFlame};
 use super::findings::ViewProps;
 use super::{Shared, SideChange, json};
-use crate::base::quantity::{format_count, format_ns, format_share, format_value};
+use crate::base::quantity::{counted, format_count, format_ns, format_share, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::Request;
 use crate::engine::protocol::compare::{CallDiff, Diff, EndpointDiff, FunctionDiff, OperationDiff, ProfileDiff};
@@ -194,7 +194,7 @@ fn profile(s: &Shared, p: &ProfileDiff) -> Html {
         let text = format!(
             "{before} events before, {now} now; shares of those that are not idle; at most 5 % of what is called a change is chance."
         );
-        (format!(": {} of {} tested", plural(certain, "certain change"), format_count(p.tested as f64)), text)
+        (format!(": {} of {} tested", counted(certain as u64, "certain change"), format_count(p.tested as f64)), text)
     };
     html! {
         <section>
@@ -205,14 +205,9 @@ fn profile(s: &Shared, p: &ProfileDiff) -> Html {
                 <thead><tr><th class="main">{ "Function" }</th><th>{ "Verdict" }</th><th class="n narrow-off">{ "Self was" }</th><th class="n narrow-off">{ "now" }</th><th class="n">{ "self change" }</th><th class="n narrow-off">{ "Total was" }</th><th class="n narrow-off">{ "now" }</th><th class="n">{ "total change" }</th></tr></thead>
                 <tbody>{ for rows.iter().take(SHOWN).map(|f| row(f)) }</tbody>
             </table>
-            if p.more > 0 { <p class="dim">{ format!("{} more changed less than these.", plural(p.more, "function")) }</p> }
+            if p.more > 0 { <p class="dim">{ format!("{} more changed less than these.", counted(p.more as u64, "function")) }</p> }
         </section>
     }
-}
-
-/// `1 change`, `2 changes`.
-fn plural(n: usize, what: &str) -> String {
-    format!("{} {what}{}", format_count(n as f64), if n == 1 { "" } else { "s" })
 }
 
 /// `+3.20 ms`, `−201 ms`.

@@ -1,7 +1,7 @@
 //! The frame around the views: bar, rail, status line, and the choice of the view.
 
 use super::{Shared, compare, files, findings, flame, functions, json, preview, services, traces};
-use crate::base::quantity::{format_count, format_ns, format_value};
+use crate::base::quantity::{counted, format_count, format_ns, format_value};
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::ExportKind;
 use crate::engine::protocol::summary::Summary;
@@ -187,11 +187,6 @@ pub fn Rail(props: &RailProps) -> Html {
             }) }
         </nav>
     }
-}
-
-/// `1 trace`, `2,000 traces`.
-fn counted(n: u64, what: &str) -> String {
-    format!("{} {what}{}", format_count(n as f64), if n == 1 { "" } else { "s" })
 }
 
 /// Inputs of [`Status`].

@@ -1,6 +1,7 @@
 //! What the application does about files: opening, closing, the two sides, and the settings that come among them.
 
 use super::{App, Loading, Msg, SideChange};
+use crate::base::quantity::counted;
 use crate::base::slabs::Slabs;
 use crate::base::view::{View, ViewRef};
 use crate::engine::protocol::stage::Stage;
@@ -243,7 +244,7 @@ impl App {
         let mut found: Vec<(usize, String)> = Vec::new();
         for file in self.settings_files.iter().filter(|f| loading.files.get(f.position).is_some_and(|(name, _)| *name == f.name)) {
             let said = if file.error.is_empty() {
-                format!("{}: {} applied, see Files", file.name, counted(file.lines.len()))
+                format!("{}: {} applied, see Files", file.name, counted(file.lines.len() as u64, "setting"))
             } else {
                 format!("{} is not applied: {}", file.name, file.error)
             };
@@ -270,10 +271,6 @@ impl App {
             ctx.link().send_message(Msg::Settings(lines));
         }
     }
-}
-
-fn counted(settings: usize) -> String {
-    if settings == 1 { "1 setting".to_string() } else { format!("{settings} settings") }
 }
 
 /// Adds a line in the place of one that speaks of the same.

@@ -6,7 +6,7 @@ use super::span_detail::SpanPanel;
 use super::waterfall_group::{groups, heading};
 use super::waterfall_keys::{Folds, use_waterfall_keys};
 use super::what_if::{Bar, Tried};
-use crate::base::quantity::{format_count, format_ns, format_share};
+use crate::base::quantity::{counted, format_ns, format_share};
 use crate::engine::protocol::Request;
 use crate::engine::protocol::traces::{FLAG_ASYNC, FLAG_ERROR, FLAG_ORPHAN, FLAG_OUTSIDE, FLAG_SHIFTED, FLAG_UNFINISHED, TraceData};
 use crate::paint::siblings::Line;
@@ -86,11 +86,6 @@ fn clock_list(data: &TraceData) -> Html {
 fn back(s: &Shared) -> Html {
     let shared = s.clone();
     html! { <button onclick={move |_| shared.change(false, |p| { (p.trace, p.span, p.search, p.zoom, p.clocks) = (None, None, None, None, None); p.changes.clear(); })}>{ "‹ All traces" }</button> }
-}
-
-/// `1 span`, `2,000 spans`.
-pub fn counted(n: u32, what: &str) -> String {
-    format!("{} {what}{}", format_count(f64::from(n)), if n == 1 { "" } else { "s" })
 }
 
 /// Compares by identity: a trace is decoded once.
@@ -233,11 +228,11 @@ fn Rows(props: &RowsProps) -> Html {
             <div class="toolbar">
                 { back(s) }
                 <b>{ format!("{} {}", r.service, r.operation) }</b>
-                <span class="dim">{ format!("{} · {} · {} · {} · {}", format_ns(r.duration_ns), counted(r.spans, "span"), counted(r.services, "service"), counted(r.errors, "error"), r.start) }</span>
+                <span class="dim">{ format!("{} · {} · {} · {} · {}", format_ns(r.duration_ns), counted(u64::from(r.spans), "span"), counted(u64::from(r.services), "service"), counted(u64::from(r.errors), "error"), r.start) }</span>
                 <span class="space"></span>
                 { clock_switch(s, &data) }
                 <Search shared={s.clone()} label="Search spans" />
-                if let Some(found) = found { <span class="matched" role="status">{ format!("{} match{}", counted(found as u32, "span"), if found == 1 { "es" } else { "" }) }</span> }
+                if let Some(found) = found { <span class="matched" role="status">{ format!("{} match{}", counted(found as u64, "span"), if found == 1 { "es" } else { "" }) }</span> }
             </div>
             if !s.place.changes.is_empty() {
                 <Bar shared={s.clone()} trace={r.id.clone()} align={aligned(s)} tried={ let tried = tried.clone(); Callback::from(move |t| tried.set(t)) } />

@@ -1,8 +1,8 @@
 //! The heading of equal siblings in the waterfall: how many, how long, and all their bars in one line.
 
 use super::Shared;
-use super::waterfall::{ROW, counted, scale};
-use crate::base::quantity::format_ns;
+use super::waterfall::{ROW, scale};
+use crate::base::quantity::{counted, format_ns};
 use crate::engine::protocol::traces::{FLAG_ERROR, TraceData};
 use crate::paint::siblings::{Group, Groups, Spans};
 use yew::prelude::*;
@@ -46,7 +46,7 @@ pub fn heading(s: &Shared, data: &TraceData, group: &Group, at: usize, window: (
         <div key={format!("group-{first}")} role="row" aria-rowindex={(at + 1).to_string()} aria-level={(data.depth[first] + 1).to_string()} aria-expanded={open.to_string()}
             class="span-row group" style={format!("top:{}px", at as f64 * ROW)} onclick={move |_| by_row.emit(())}>
             <span role="gridcell" class="span-name" style={format!("padding-left:{}px", 4 + data.depth[first].min(40) * 12)} title={format!("{n} equal calls of {service} {operation} by one caller: {says}")}>
-                <button class="plain toggle" data-group={n.to_string()} aria-label={format!("{} {}", if open { "Fold" } else { "Unfold" }, counted(n as u32, "equal call"))}
+                <button class="plain toggle" data-group={n.to_string()} aria-label={format!("{} {}", if open { "Fold" } else { "Unfold" }, counted(n as u64, "equal call"))}
                     onclick={move |e: MouseEvent| { e.stop_propagation(); by_button.emit(()); }}>{ if open { "▾" } else { "▸" } }</button>
                 <span class="edge" style={format!("background:{colour}")}></span>
                 <b class="times">{ format!("×{n}") }</b>{ " " }<b>{ service }</b>{ " " }{ operation }
