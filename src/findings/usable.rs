@@ -29,7 +29,7 @@ pub fn usable(cx: &Context<'_>, verdicts: &[RuleVerdict]) -> String {
     let traces = &cx.session.traces;
     if !traces.spans.is_empty() {
         let calls: usize = (0..traces.traces.len()).map(|i| cx.calls().of(TraceRow::from_index(i)).len()).sum();
-        let (spans, calls) = (counted(traces.spans.len(), "span"), counted(calls as usize, "call"));
+        let (spans, calls) = (counted(traces.spans.len(), "span"), counted(calls, "call"));
         parts.push(format!("{spans} with {calls} in {}", counted(traces.traces.len(), "trace")));
     }
     let dropped: u64 = cx.session.sources.iter().map(|s| s.ledger.records_dropped()).sum();
