@@ -361,3 +361,14 @@ pub struct RuleVerdict {
     /// Why not checked.
     pub reason: String,
 }
+
+impl RuleVerdict {
+    /// The answer in words, and over what it is or why there is none.
+    pub fn told(&self) -> (&'static str, &str) {
+        match self.status {
+            RuleStatus::Fired => ("fired", &self.over),
+            RuleStatus::Clear => ("checked, clear", &self.over),
+            RuleStatus::NotChecked => ("not checked", &self.reason),
+        }
+    }
+}

@@ -6,6 +6,7 @@
 
 use super::art_calls::Calls;
 use super::stack_sink::Lines;
+use super::stream::append;
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::base::ids::FrameId;
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
@@ -95,7 +96,7 @@ impl Reader {
             self.text(input, import)?;
         }
         let mut head = Vec::new();
-        if fill(input, &mut head, 8)? < 8 || !head.starts_with(b"SLOW") {
+        if append(input, &mut head, 8)? < 8 || !head.starts_with(b"SLOW") {
             return Err(malformed("the records that should follow its list of methods are not there. Pull the file again."));
         }
         let (version, offset) = (u16::from_le_bytes([head[4], head[5]]) & 0x0f, usize::from(u16::from_le_bytes([head[6], head[7]])));
@@ -107,7 +108,7 @@ impl Reader {
             )));
         }
         let missing = offset.saturating_sub(head.len());
-        fill(input, &mut head, missing)?;
+        append(input, &mut head, missing)?;
         // Single clocks: 9 bytes in the first version, 10 in the second; two clocks: 14.
         let size = match version {
             1 => 9,
@@ -211,7 +212,7 @@ impl Reader {
         let thread_bytes = if version == 1 { 1 } else { 2 };
         loop {
             record.clear();
-            let got = fill(input, &mut record, thread_bytes)?;
+            let got = append(input, &mut record, thread_bytes)?;
             if got == 0 {
                 return Ok(());
             }
@@ -224,7 +225,7 @@ impl Reader {
             }
             import.ledger.records_in += 1;
             let rest = size - thread_bytes;
-            if got < thread_bytes || fill(input, &mut record, rest)? < rest {
+            if got < thread_bytes || append(input, &mut record, rest)? < rest {
                 import.report(CUT, At::Record(import.ledger.records_in), "");
                 return Ok(());
             }
@@ -249,7 +250,7 @@ impl Reader {
         let mut head = Vec::new();
         let mut take = |n: usize| -> Result<Option<Vec<u8>>, ImportError> {
             head.clear();
-            Ok((fill(input, &mut head, n)? == n).then(|| head.clone()))
+            Ok((append(input, &mut head, n)? == n).then(|| head.clone()))
         };
         let number = |b: &[u8]| b.iter().rev().fold(0_usize, |n, b| n << 8 | usize::from(*b));
         let Some(kind) = take(1)? else { return Ok(false) };
@@ -289,20 +290,4 @@ impl Reader {
         }
         Ok(true)
     }
-}
-
-/// Appends up to `n` bytes; fewer at the end of the input. Room is taken as bytes arrive, whatever a length claims.
-fn fill(input: &mut dyn BufRead, to: &mut Vec<u8>, n: usize) -> Result<usize, ImportError> {
-    let mut got = 0;
-    while got < n {
-        let bytes = input.fill_buf()?;
-        if bytes.is_empty() {
-            break;
-        }
-        let take = bytes.len().min(n - got);
-        to.extend_from_slice(&bytes[..take]);
-        input.consume(take);
-        got += take;
-    }
-    Ok(got)
 }

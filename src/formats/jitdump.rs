@@ -2,6 +2,7 @@
 //! addresses and lines; the code itself is passed over.
 
 use super::perf_bytes::Bytes;
+use super::stream::append;
 use super::{Format, Import, ImportError, Prefix, Sniff};
 use crate::model::diagnostics::{At, DiagnosticCode, Level};
 use crate::model::symbol_files::{LineTable, SymbolFile, SymbolKind, SymbolTable};
@@ -61,7 +62,7 @@ struct Found {
 impl Found {
     fn read(&mut self, input: &mut dyn BufRead, import: &mut Import<'_>) -> Result<(), ImportError> {
         let mut bytes = Vec::new();
-        fill(input, &mut bytes, 40)?;
+        append(input, &mut bytes, 40)?;
         let big = bytes.starts_with(b"J");
         let mut b = Bytes::new(&bytes, big);
         let head = b.skip(8).and_then(|()| b.u32()).zip(b.skip(8).and_then(|()| b.u32()));
@@ -71,11 +72,11 @@ impl Found {
         };
         self.pid = i64::from(pid);
         let more = (size as usize).clamp(40, 4096) - 40;
-        fill(input, &mut bytes, more)?;
+        append(input, &mut bytes, more)?;
         let mut at = u64::from(size);
         for number in 1.. {
             bytes.clear();
-            if fill(input, &mut bytes, 16)? == 0 {
+            if append(input, &mut bytes, 16)? == 0 {
                 break;
             }
             let mut b = Bytes::new(&bytes, big);
@@ -86,7 +87,7 @@ impl Found {
             };
             import.ledger.records_in += 1;
             bytes.clear();
-            let whole = fill(input, &mut bytes, size as usize - 16)? == size as usize - 16;
+            let whole = append(input, &mut bytes, size as usize - 16)? == size as usize - 16;
             if whole && self.record(kind, &bytes, big).is_some() {
                 import.ledger.records_kept += 1;
             } else {
@@ -140,19 +141,4 @@ impl Found {
         }
         Some(())
     }
-}
-
-fn fill(input: &mut dyn BufRead, to: &mut Vec<u8>, n: usize) -> Result<usize, ImportError> {
-    let mut got = 0;
-    while got < n {
-        let bytes = input.fill_buf()?;
-        if bytes.is_empty() {
-            break;
-        }
-        let take = bytes.len().min(n - got);
-        to.extend_from_slice(&bytes[..take]);
-        input.consume(take);
-        got += take;
-    }
-    Ok(got)
 }

@@ -205,3 +205,22 @@ impl BufRead for Ahead<'_> {
         if self.at < self.seen.len() { self.at += n } else { self.rest.consume(n) }
     }
 }
+
+/// Appends up to `n` bytes; fewer at the end of the input. Room is taken as bytes arrive, whatever a length claims.
+///
+/// # Errors
+/// What the input says.
+pub fn append(input: &mut dyn BufRead, to: &mut Vec<u8>, n: usize) -> std::io::Result<usize> {
+    let mut got = 0;
+    while got < n {
+        let bytes = input.fill_buf()?;
+        if bytes.is_empty() {
+            break;
+        }
+        let take = bytes.len().min(n - got);
+        to.extend_from_slice(&bytes[..take]);
+        input.consume(take);
+        got += take;
+    }
+    Ok(got)
+}

@@ -3,6 +3,7 @@
 //! Colours are those of the page's light scheme: blue for less and orange for more, in four steps of lightness that differ
 //! for colour-blind eyes and in print; grey where the change is not certain.
 
+use super::markup::escape;
 use crate::base::quantity::{format_count, format_share};
 use crate::findings::compare_flame::DiffBoxes;
 use crate::findings::compare_profiles::{ProfileComparison, share};
@@ -111,23 +112,6 @@ fn label(name: &str, x: f64, y: f64, width: f64) -> String {
     let room = room as usize;
     let text: String = if name.chars().count() <= room { name.to_string() } else { name.chars().take(room - 1).chain(['…']).collect() };
     format!("<text x=\"{:.2}\" y=\"{:.0}\">{}</text>", x + 3.0, y + 12.0, escape(&text))
-}
-
-/// Names come from files and must not become markup; control characters do not exist in XML.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
-            '\n' => out.push('\n'),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

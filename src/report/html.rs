@@ -2,9 +2,10 @@
 //! flame graph of each profile that is shown first. It loads nothing, and its policy forbids it.
 
 use super::inspect::{InspectSource, inspect, size_text};
+use super::markup::escape;
 use super::svg::flame_graph;
 use crate::base::quantity::{format_bytes, format_value};
-use crate::findings::finding::{Finding, RuleStatus};
+use crate::findings::finding::Finding;
 use crate::findings::{DETECTORS, Report};
 use crate::model::Session;
 use std::fmt::Write;
@@ -147,29 +148,8 @@ fn rules(report: &Report, out: &mut String) {
     out.push_str("<h2>Rules</h2><table><tr><th>Rule</th><th>Result</th><th>Over</th></tr>");
     for v in &report.verdicts {
         let name = DETECTORS.iter().map(|d| d.rule()).find(|r| r.id == v.rule).map_or("", |r| r.name);
-        let (status, over) = match v.status {
-            RuleStatus::Fired => ("fired", &v.over),
-            RuleStatus::Clear => ("checked, clear", &v.over),
-            RuleStatus::NotChecked => ("not checked", &v.reason),
-        };
+        let (status, over) = v.told();
         let _ = write!(out, "<tr><td>{} <code>{}</code></td><td>{status}</td><td>{}</td></tr>", escape(name), v.rule, escape(over));
     }
     out.push_str("</table>");
-}
-
-/// Text that came from a file never becomes markup.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
 }

@@ -2,7 +2,7 @@
 
 use super::inspect::{InspectChoice, InspectLedger, inspect, size_text};
 use crate::base::quantity::{format_bytes, format_share, format_value};
-use crate::findings::finding::{Finding, LoopRow, RuleStatus};
+use crate::findings::finding::{Finding, LoopRow};
 use crate::findings::{DETECTORS, Report};
 use crate::model::Session;
 use std::fmt::Write;
@@ -152,11 +152,7 @@ fn rules(report: &Report, out: &mut String) {
     out.push_str("## Rules\n\n| rule | result | over |\n| --- | --- | --- |\n");
     for verdict in &report.verdicts {
         let name = DETECTORS.iter().map(|d| d.rule()).find(|r| r.id == verdict.rule).map_or("", |r| r.name);
-        let (status, over) = match verdict.status {
-            RuleStatus::Fired => ("fired", &verdict.over),
-            RuleStatus::Clear => ("checked, clear", &verdict.over),
-            RuleStatus::NotChecked => ("not checked", &verdict.reason),
-        };
+        let (status, over) = verdict.told();
         let _ = writeln!(out, "| {} (`{}`) | {status} | {} |", escape(name), verdict.rule, escape(over).replace('|', "\\|"));
     }
 }

@@ -8,6 +8,7 @@ pub mod histogram;
 pub mod html;
 pub mod inspect;
 pub mod markdown;
+mod markup;
 pub mod otlp_json;
 pub mod pprof;
 pub mod sarif;
